@@ -1,0 +1,40 @@
+#include "kernels/table.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace juxta {
+
+namespace {
+thread_local int t_forced = ForceTable::kActive;
+std::mutex g_mutex;
+std::vector<std::string>& holes() {
+  static std::vector<std::string> list;
+  return list;
+}
+}  // namespace
+
+ForceTable::ForceTable(int which) : outer_(t_forced) {
+  JX_CHECK(which == kReference || which < static_cast<int>(host_isas().size()),
+           "ForceTable: this CPU does not run ",
+           which == kReference ? "the reference" : name_of(static_cast<Isa>(which)));
+  t_forced = which;
+}
+ForceTable::~ForceTable() { t_forced = outer_; }
+int ForceTable::current() { return t_forced; }
+
+std::vector<std::string> table_holes() {
+  const std::lock_guard lock(g_mutex);
+  return holes();
+}
+
+namespace detail {
+void report_hole(const char* family, const char* entry, DType dtype, const char* table) {
+  const std::lock_guard lock(g_mutex);
+  holes().push_back(concat(family, ".", entry, "<", dtype, "> on ", table));
+  if (!std::getenv("JUXTA_QUIET"))
+    std::fprintf(stderr, "juxta: no %s kernel for %s; using the reference\n", table, holes().back().c_str());
+}
+}  // namespace detail
+
+}  // namespace juxta

@@ -1,0 +1,19 @@
+#include "tensor/error.h"
+
+#include <charconv>
+
+namespace juxta {
+
+std::string to_text(double v) {
+  char buffer[40];
+  const auto end = std::to_chars(buffer, buffer + sizeof buffer, v).ptr;
+  return std::string(buffer, end);
+}
+
+namespace detail {
+void throw_error(std::string message, const char* file, int line) {
+  throw Error(std::move(message), file, line);
+}
+}  // namespace detail
+
+}  // namespace juxta

@@ -1,0 +1,63 @@
+#pragma once
+// Storage: a counted block of memory on one device, with a version that every write bumps.
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "tensor/ref.h"
+
+namespace juxta {
+
+// emu is the CUDA emulator: host memory that only emulated kernels should touch.
+enum class DeviceKind : uint8_t { cpu, cuda, emu };
+
+struct Device {
+  DeviceKind kind = DeviceKind::cpu;
+  int8_t index = 0;
+  bool operator==(const Device&) const = default;
+  bool on_host() const { return kind != DeviceKind::cuda; }  // may the CPU read this memory?
+};
+inline constexpr Device kCpu{};
+std::string to_text(Device d);  // "cpu", "cuda:0", "emu:0"
+
+class Storage : public Counted, public Pooled<Storage> {
+ public:
+  // Called once with `context` when the last reference goes.
+  using Release = void (*)(void* context, void* data, size_t bytes);
+
+  // Owned memory from the device's caching allocator.
+  static Ref<Storage> allocate(size_t bytes, Device device);
+  // Foreign memory (DLPack, mmap, std::vector): released by `release`, no alignment assumed.
+  static Ref<Storage> adopt(void* data, size_t bytes, Device device, Release release, void* context);
+  // A part of `parent` with a version of its own: tensors in one arena do not accuse each other of writes.
+  static Ref<Storage> part(const Ref<Storage>& parent, size_t offset, size_t bytes);
+
+  void* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+  Device device() const { return device_; }
+  uint64_t version() const { return version_.load(std::memory_order_relaxed); }
+  const char* last_writer() const { return last_writer_; }
+  // Called before every write; `who` must outlive the storage (a string literal).
+  void bump(const char* who) {
+    last_writer_ = who;
+    version_.fetch_add(1, std::memory_order_relaxed);
+  }
+  bool has_parent() const { return static_cast<bool>(parent_); }
+  void dispose();
+
+ private:
+  Storage(void* data, size_t bytes, Device device, Release release, void* context)
+      : data_(data), bytes_(bytes), device_(device), release_(release), context_(context) {}
+
+  void* data_;
+  size_t bytes_;
+  Device device_;
+  Release release_;
+  void* context_;
+  Ref<Storage> parent_;
+  std::atomic<uint64_t> version_{0};
+  const char* last_writer_ = "nobody";
+};
+
+}  // namespace juxta

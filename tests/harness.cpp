@@ -1,0 +1,260 @@
+#include "tests/harness.h"
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+
+#include "tensor/allocator.h"
+#include "tensor/parallel.h"
+#include "tensor/rng.h"
+
+namespace juxta::test {
+
+namespace {
+
+struct Run {
+  std::vector<Tensor> outputs, grads;  // grads: one per input, undefined where there is none
+};
+
+Tensor strided_copy(
+    const Tensor& t) {  // same values, every axis but the last with a gap, memory order reversed
+  if (t.ndim() == 0) return t;
+  Dims padded = t.dims();
+  padded[t.ndim() - 1] += 3;
+  if (t.ndim() == 1) {
+    Tensor wide = Tensor::full({t.size(0), 2}, 7.0, t.dtype());
+    Tensor view = wide.select(1, 1);
+    view.copy_from(t, "strided_copy");
+    return view;
+  }
+  Tensor wide = Tensor::full(padded, 7.0, t.dtype());
+  Tensor view = wide.slice(-1, 2, 2 + t.size(-1));
+  view.copy_from(t, "strided_copy");
+  return view;
+}
+
+DType dtype_for(const Input& in, DType dtype) {
+  if (in.role == Role::constant || !is_float(in.value.dtype())) return in.value.dtype();
+  return in.role == Role::param ? acc_dtype(dtype) : dtype;
+}
+
+Run run_case(const OpCase& c, DType dtype, Device device, bool strided,
+             const std::vector<Tensor>* values = nullptr) {
+  std::vector<Var> in;
+  for (size_t i = 0; i < c.inputs.size(); ++i) {
+    const Input& input = c.inputs[i];
+    Tensor t = (values ? (*values)[i] : input.value).to(dtype_for(input, dtype)).clone();
+    if (strided) t = strided_copy(t);
+    t = t.to(device);
+    const bool leaf = c.differentiable && is_float(input.value.dtype()) && input.role != Role::constant &&
+                      input.role != Role::frozen;
+    in.push_back(leaf ? Var::leaf(t) : Var(t));
+  }
+  const std::vector<Var> out = c.op(in);
+  Run r;
+  std::vector<Var> roots;
+  std::vector<Tensor> cotangents;
+  for (size_t k = 0; k < out.size(); ++k) {
+    r.outputs.push_back(out[k].value().to(kCpu).contiguous());
+    if (!out[k].requires_grad()) continue;
+    roots.push_back(out[k]);
+    cotangents.push_back(normal(out[k].dims(), 77 + k).to(out[k].dtype()).to(device));
+  }
+  if (!roots.empty()) backward(roots, cotangents);
+  for (const Var& v : in) {
+    const bool has = v.is_leaf() && v.grad().defined();
+    r.grads.push_back(has ? v.grad().to(kCpu).contiguous() : Tensor());
+  }
+  return r;
+}
+
+double epsilon(DType d) { return d == DType::bf16 ? 0x1p-8 : d == DType::f32 ? 0x1p-23 : 0x1p-52; }
+
+void compare(const std::string& where, const Run& got, const Run& plain, const Run& truth, double floor,
+             std::vector<std::string>& failures) {
+  const auto one = [&](const std::string& what, const Tensor& g, const Tensor& p, const Tensor& t) {
+    if (g.defined() != t.defined()) {
+      failures.push_back(where + what + ": one has a value and the reference has none, or the reverse");
+      return;
+    }
+    if (!g.defined()) return;
+    if (!is_float(g.dtype())) {
+      if (!same_bits(g, t)) failures.push_back(where + what + ": integer output differs");
+      return;
+    }
+    const double error = max_abs_diff(g, t), naive = max_abs_diff(p, t);
+    const double allowed = 2 * naive + floor * epsilon(g.dtype()) * max_abs(t) + 1e-37;
+    if (!(error <= allowed))
+      failures.push_back(
+          concat(where, what, ": error ", error, ", allowed ", allowed, " (plain kernel ", naive, ")"));
+  };
+  for (size_t k = 0; k < truth.outputs.size(); ++k)
+    one(concat("output ", k), got.outputs[k], plain.outputs[k], truth.outputs[k]);
+  for (size_t i = 0; i < truth.grads.size(); ++i)
+    one(concat("gradient ", i), got.grads[i], plain.grads[i], truth.grads[i]);
+}
+
+void expect_same(const std::string& where, const Run& a, const Run& b, std::vector<std::string>& failures) {
+  for (size_t k = 0; k < a.outputs.size(); ++k)
+    if (!same_bits(a.outputs[k], b.outputs[k]))
+      failures.push_back(concat(where, "output ", k, " has other bits"));
+  for (size_t i = 0; i < a.grads.size(); ++i)
+    if (a.grads[i].defined() && !same_bits(a.grads[i], b.grads[i]))
+      failures.push_back(concat(where, "gradient ", i, " has other bits"));
+}
+
+void check_dtype(const OpCase& c, DType dtype, std::vector<std::string>& failures) {
+  // The truth is f64 on the values as the narrow type holds them: rounding of inputs is not the kernel's
+  // error.
+  std::vector<Tensor> rounded;
+  for (const Input& in : c.inputs)
+    rounded.push_back(is_float(in.value.dtype()) ? in.value.to(dtype_for(in, dtype)).to(in.value.dtype())
+                                                 : in.value);
+  const Run truth = run_case(c, DType::f64, kCpu, false, &rounded);
+  Run plain;
+  {
+    const ForceTable reference(ForceTable::kReference);
+    plain = run_case(c, dtype, kCpu, false);
+  }
+  for (Isa isa : host_isas()) {
+    const ForceTable force(isa);
+    const std::string where = concat(c.name, " ", dtype, " ", isa, ": ");
+    const int threads = num_threads();
+    set_num_threads(1);
+    const Run one = run_case(c, dtype, kCpu, false);
+    set_num_threads(3);
+    const Run three = run_case(c, dtype, kCpu, false);
+    set_num_threads(threads);
+    compare(where, one, plain, truth, c.floor, failures);
+    expect_same(where + "3 threads: ", one, three, failures);
+    if (c.strided) expect_same(where + "strided: ", one, run_case(c, dtype, kCpu, true), failures);
+  }
+  if (c.emulated) {
+    const Run emu = run_case(c, dtype, Device{DeviceKind::emu, 0}, false);
+    compare(concat(c.name, " ", dtype, " emu: "), emu, plain, truth, c.floor, failures);
+  }
+}
+
+struct DebugMemory {
+  DebugMemory() { allocator(kCpu).set_debug(true); }
+  ~DebugMemory() { allocator(kCpu).set_debug(false); }
+};
+
+}  // namespace
+
+std::vector<std::string> check_op_case(const OpCase& c) {
+  std::vector<std::string> failures;
+  const DebugMemory debug;
+  try {
+    if (c.differentiable) {
+      std::vector<Tensor> values;
+      for (const Input& in :
+           c.inputs)  // frozen inputs enter as constants: gradcheck differentiates f64 inputs only
+        values.push_back(in.value);
+      const OpFn masked = [&](std::span<const Var> v) {
+        std::vector<Var> in(v.begin(), v.end());
+        for (size_t i = 0; i < in.size(); ++i)
+          if (c.inputs[i].role == Role::frozen || c.inputs[i].role == Role::constant)
+            in[i] = Var(c.inputs[i].value);
+        return c.op(in);
+      };
+      const GradCheckResult g = gradcheck(masked, values, c.gradcheck);
+      if (!g.ok) failures.push_back(c.name + " f64 gradcheck: " + g.message);
+    }
+    check_dtype(c, DType::f32, failures);
+    if (c.bf16) check_dtype(c, DType::bf16, failures);
+  } catch (const std::exception& e) {
+    failures.push_back(c.name + " threw: " + e.what());
+  }
+  return failures;
+}
+
+void run_op_case(const OpCase& c) {
+  for (const std::string& f : check_op_case(c)) ADD_FAILURE() << f;
+}
+
+void expect_caught(const OpCase& wrong) {
+  EXPECT_FALSE(check_op_case(wrong).empty()) << wrong.name << ": the mutant passed every check";
+}
+
+Tensor normal(Dims dims, uint64_t seed, double mean, double stddev) {
+  Tensor t = Tensor::empty(dims, DType::f64);
+  const Draw d{mix_key(seed, stream_id("test")), 0};
+  auto* p = t.write<double>("normal");
+  for (int64_t i = 0; i < t.numel(); ++i) p[i] = mean + stddev * d.normal(static_cast<uint64_t>(i));
+  return t;
+}
+
+Tensor uniform(Dims dims, uint64_t seed, double low, double high) {
+  Tensor t = Tensor::empty(dims, DType::f64);
+  const Draw d{mix_key(seed, stream_id("test")), 1};
+  auto* p = t.write<double>("uniform");
+  for (int64_t i = 0; i < t.numel(); ++i) p[i] = low + (high - low) * d.uniform(static_cast<uint64_t>(i));
+  return t;
+}
+
+Tensor indices(Dims dims, uint64_t seed, int64_t n) {
+  Tensor t = Tensor::empty(dims, DType::i64);
+  const Draw d{mix_key(seed, stream_id("test")), 2};
+  auto* p = t.write<int64_t>("indices");
+  for (int64_t i = 0; i < t.numel(); ++i)
+    p[i] = static_cast<int64_t>(d.bits(static_cast<uint64_t>(i)) % static_cast<uint64_t>(n));
+  return t;
+}
+
+double max_abs_diff(const Tensor& a, const Tensor& b) {
+  const Tensor x = a.to(DType::f64).contiguous(), y = b.to(DType::f64).contiguous();
+  if (!(x.dims() == y.dims())) return std::numeric_limits<double>::infinity();
+  double worst = 0;
+  for (int64_t i = 0; i < x.numel(); ++i) {
+    const double p = x.data<double>()[i], q = y.data<double>()[i];
+    if (p == q || (std::isnan(p) && std::isnan(q))) continue;
+    const double d = std::abs(p - q);
+    worst = std::isnan(d) ? std::numeric_limits<double>::infinity() : std::max(worst, d);
+  }
+  return worst;
+}
+
+double max_abs(const Tensor& a) {
+  const Tensor x = a.to(DType::f64).contiguous();
+  double m = 0;
+  for (int64_t i = 0; i < x.numel(); ++i)
+    if (std::isfinite(x.data<double>()[i])) m = std::max(m, std::abs(x.data<double>()[i]));
+  return m;
+}
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  if (!(a.dims() == b.dims()) || a.dtype() != b.dtype()) return false;
+  const Tensor x = a.contiguous(), y = b.contiguous();
+  return x.numel() == 0 || std::memcmp(x.raw(), y.raw(), static_cast<size_t>(x.bytes())) == 0;
+}
+
+std::span<const int64_t> edge_sizes() {
+  static constexpr int64_t kSizes[] = {1, 3, 4, 5, 15, 16, 17, 31, 33, 64, 67, 130};
+  return kSizes;
+}
+
+void expect_error(const std::function<void()>& call, std::initializer_list<const char*> parts) {
+  try {
+    call();
+  } catch (const Error& e) {
+    for (const char* part : parts)
+      EXPECT_NE(std::string(e.what()).find(part), std::string::npos)
+          << "'" << part << "' is missing in: " << e.what();
+    return;
+  }
+  ADD_FAILURE() << "expected an Error, got none";
+}
+
+TempDir::TempDir() {
+  std::string pattern = (std::filesystem::temp_directory_path() / "juxta_test_XXXXXX").string();
+  JX_CHECK(mkdtemp(pattern.data()), "cannot make a temporary folder");
+  path_ = pattern;
+}
+TempDir::~TempDir() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+}  // namespace juxta::test

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Checks what no compiler checks: the order of includes between rooms, complete stems, sizes of files, formatting facts.
+# Prints one line per fault and exits with status 1 if there is any.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+faults=0
+fault() { echo "check_tree: $*"; faults=1; }
+
+# Rooms in order: each may include itself and those before it. tests and bench may include all; nobody includes them.
+rooms=(tensor kernels autograd nn ssl tools)
+allowed=""
+for room in "${rooms[@]}"; do
+  allowed="$allowed $room"
+  [ -d "$room" ] || continue
+  while IFS=: read -r file line text; do
+    target=$(sed -E 's/.*"([a-z_]+)\/.*/\1/' <<<"$text")
+    case " $allowed " in
+      *" $target "*) ;;
+      *) fault "$file:$line: $room must not include $target" ;;
+    esac
+  done < <(grep -rnE '^#include "[a-z_]+/' "$room" --include='*.h' --include='*.cpp' --include='*.cu' || true)
+done
+# A loss is a pure function of Vars: ssl/losses may include autograd and what is below, nothing of nn or the rest of ssl.
+if [ -d ssl/losses ]; then
+  while IFS= read -r hit; do fault "$hit: losses include only autograd, kernels, tensor and ssl/losses"; done < <(
+    grep -rnE '^#include "(nn|tools|ssl/[^l])' ssl/losses || true)
+fi
+# CUDA headers enter through kernels/gpu.h alone.
+while IFS= read -r hit; do fault "$hit: only kernels/gpu.h includes CUDA headers"; done < <(
+  grep -rnE '#include <(cuda|cublas|cudnn)' --include='*.h' --include='*.cpp' --include='*.cu' . | grep -vE '^\./(kernels/gpu\.h|build/)' || true)
+# SIMD files: their own header, the vector headers and the shared GEMM core.
+while IFS=: read -r file line text; do
+  stem=$(basename "$file" .simd.cpp)
+  grep -qE "\"kernels/(${stem}[a-z_]*|simd|simd_math|gemm_core[a-z_]*)\.h\"|<immintrin\.h>|<cstd[a-z]+>" <<<"$text" ||
+    fault "$file:$line: a .simd.cpp includes only its own header, simd.h, simd_math.h and gemm_core.h"
+done < <(grep -nE '^#include' kernels/*.simd.cpp /dev/null)
+
+# A family is complete: rule, test, bench. Permitted holes: optim and augment have no rule file; .cu not yet written.
+for simd in kernels/*.simd.cpp; do
+  stem=$(basename "$simd" .simd.cpp)
+  wanted=("kernels/$stem.h" "tests/${stem}_test.cpp" "bench/${stem}_bench.cpp")
+  case $stem in optim | augment) ;; *) wanted+=("autograd/$stem.cpp") ;; esac
+  for f in "${wanted[@]}"; do [ -e "$f" ] || fault "family $stem lacks $f"; done
+done
+
+while IFS= read -r f; do
+  lines=$(wc -l <"$f")
+  [ "$lines" -le 500 ] || fault "$f has $lines lines; the limit is 500"
+  long=$(awk 'length($0) > 120 { n++ } END { print n + 0 }' "$f")
+  [ "$long" -eq 0 ] || fault "$f has $long lines over 120 columns"
+done < <(git ls-files '*.h' '*.cpp' '*.cu' '*.sh' '*.cmake')
+exit $faults

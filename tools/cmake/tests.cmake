@@ -1,0 +1,17 @@
+# juxta_tests: every tests/*_test.cpp. `ctest` runs each test case by itself; slow ones carry the label "slow".
+find_package(GTest REQUIRED)
+file(GLOB test_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*.cpp)
+if(test_sources)
+  add_executable(juxta_tests ${test_sources})
+  target_compile_definitions(juxta_tests PRIVATE JUXTA_TEST_DATA="${PROJECT_SOURCE_DIR}/tests"
+    JUXTA_BINARY_DIR="${PROJECT_BINARY_DIR}" JUXTA_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_link_libraries(juxta_tests PRIVATE juxta juxta_flags GTest::gtest nlohmann_json::nlohmann_json)
+  if(TARGET juxta_program)
+    add_dependencies(juxta_tests juxta_program)
+  endif()
+  add_test(NAME fast COMMAND juxta_tests --gtest_filter=-*Slow* --gtest_brief=1)
+  add_test(NAME slow COMMAND juxta_tests --gtest_filter=*Slow* --gtest_brief=1)
+  set_tests_properties(fast slow PROPERTIES WORKING_DIRECTORY ${PROJECT_BINARY_DIR})
+  set_tests_properties(fast PROPERTIES LABELS fast)
+  set_tests_properties(slow PROPERTIES LABELS slow)
+endif()
