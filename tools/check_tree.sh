@@ -27,11 +27,12 @@ if [ -d ssl/losses ]; then
 fi
 # CUDA headers enter through kernels/gpu.h alone.
 while IFS= read -r hit; do fault "$hit: only kernels/gpu.h includes CUDA headers"; done < <(
-  grep -rnE '#include <(cuda|cublas|cudnn)' --include='*.h' --include='*.cpp' --include='*.cu' . | grep -vE '^\./(kernels/gpu\.h|build/)' || true)
+  git grep -nE '#include <(cuda|cublas|cudnn)' -- '*.h' '*.cpp' '*.cu' ':!kernels/gpu.h' || true)
 # SIMD files: their own header, the vector headers and the shared GEMM core.
 while IFS=: read -r file line text; do
   stem=$(basename "$file" .simd.cpp)
-  grep -qE "\"kernels/(${stem}[a-z_]*|simd|simd_math|gemm_core[a-z_]*)\.h\"|<immintrin\.h>|<cstd[a-z]+>" <<<"$text" ||
+  own="\"kernels/(${stem}[a-z_]*|simd|simd_math|gemm_core[a-z_]*)\.h\""
+  grep -qE "$own|<immintrin\.h>|<cstd[a-z]+>" <<<"$text" ||
     fault "$file:$line: a .simd.cpp includes only its own header, simd.h, simd_math.h and gemm_core.h"
 done < <(grep -nE '^#include' kernels/*.simd.cpp /dev/null)
 

@@ -25,7 +25,8 @@ set(JUXTA_ISA_FLAGS_generic "")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   list(APPEND JUXTA_ISA_NAMES avx2 avx512 avx512bf16)
   set(JUXTA_ISA_FLAGS_avx2 -mavx2 -mfma -mf16c)
-  set(JUXTA_ISA_FLAGS_avx512 ${JUXTA_ISA_FLAGS_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+  set(JUXTA_ISA_FLAGS_avx512 ${JUXTA_ISA_FLAGS_avx2}
+      -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
   set(JUXTA_ISA_FLAGS_avx512bf16 ${JUXTA_ISA_FLAGS_avx512} -mavx512bf16)
 endif()
 
