@@ -212,6 +212,11 @@ double Tensor::at(std::initializer_list<int64_t> index) const {
   return t.item();
 }
 
+void normalize_bools(Tensor& t) {
+  auto* p = static_cast<unsigned char*>(t.write("normalize_bools"));
+  for (int64_t i = 0; i < t.numel(); ++i) p[i] = p[i] != 0;
+}
+
 std::string to_text(const Tensor& t) {
   if (!t.defined()) return "an undefined tensor";
   return concat(t.dtype(), " ", t.dims(), t.device() == kCpu ? "" : " on " + to_text(t.device()));

@@ -96,6 +96,9 @@ class Tensor {
 std::string to_text(const Tensor& t);                             // "f32 [2, 3] on cpu", for messages
 std::string print(const Tensor& t, int64_t max_elements = 1000);  // values, for people
 
+// Makes every byte of a bool tensor 0 or 1: files may hold others, and reading those as bool is undefined.
+void normalize_bools(Tensor& t);
+
 // Shapes with one -1 replaced so that the product is n; Error naming `who` when impossible.
 Dims infer_dims(Dims dims, int64_t n, const char* who);
 
