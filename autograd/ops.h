@@ -158,6 +158,8 @@ struct AttentionOptions {
 // D]. Batch, token and head strides are free (slices of a packed qkv are read in place). A row with every key
 // masked gives 0.
 Var attention(const Var& q, const Var& k, const Var& v, const AttentionOptions& options = {});
+// The same from one packed tensor [B, T, 3, H, D]: q, k and v are read in place and dqkv is written in place.
+Var attention_qkv(const Var& qkv, const AttentionOptions& options = {});
 // The attention probabilities [B, H, Tq, Tk], for people and for losses on them.
 Var attention_scores(const Var& q, const Var& k, const AttentionOptions& options = {});
 
