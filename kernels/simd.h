@@ -71,11 +71,13 @@ JX_INLINE F32 copysign(F32 magnitude, F32 sign) {
 #if JX_LEVEL >= 2
 // a * b + c, rounded once.
 JX_INLINE F32 fma(F32 a, F32 b, F32 c) { return VF(_mm512_fmadd_ps(a.v, b.v, c.v)); }
+// The maskz forms compile to the plain instructions; g++ 12 warns of an uninitialised register in the others.
+inline constexpr __mmask16 kAll = 0xffff;
 // max(a, b) and min(a, b) return b when either is NaN, as the instruction does, on every ISA.
-JX_INLINE F32 max(F32 a, F32 b) { return VF(_mm512_max_ps(a.v, b.v)); }
-JX_INLINE F32 min(F32 a, F32 b) { return VF(_mm512_min_ps(a.v, b.v)); }
-JX_INLINE F32 sqrt(F32 a) { return VF(_mm512_sqrt_ps(a.v)); }
-JX_INLINE F32 round(F32 a) { return VF(_mm512_roundscale_ps(a.v, 0)); }  // to nearest even
+JX_INLINE F32 max(F32 a, F32 b) { return VF(_mm512_maskz_max_ps(kAll, a.v, b.v)); }
+JX_INLINE F32 min(F32 a, F32 b) { return VF(_mm512_maskz_min_ps(kAll, a.v, b.v)); }
+JX_INLINE F32 sqrt(F32 a) { return VF(_mm512_maskz_sqrt_ps(kAll, a.v)); }
+JX_INLINE F32 round(F32 a) { return VF(_mm512_maskz_roundscale_ps(kAll, a.v, 0)); }  // to nearest even
 JX_INLINE F32 load(const float* p) { return VF(_mm512_loadu_ps(p)); }
 JX_INLINE void store(float* p, F32 a) { _mm512_storeu_ps(p, a.v); }
 // The first n lanes (0 <= n <= kWidth); the others are 0 and touch no memory.
