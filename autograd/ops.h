@@ -8,12 +8,10 @@
 #include <vector>
 
 #include "autograd/var.h"
+#include "kernels/act.h"
 #include "tensor/rng.h"
 
 namespace juxta {
-
-// Activation of a fused epilogue (matmul, conv, batch norm) and of activate().
-enum class Act : uint8_t { none, relu, gelu, silu, tanh, sigmoid };
 
 // ---- elementwise.cpp. Binary ops broadcast (NumPy rules); both operands have one dtype.
 Var add(const Var& a, const Var& b);      // a + b
