@@ -1,0 +1,24 @@
+#pragma once
+// L-BFGS (Liu & Nocedal 1989) for smooth convex objectives of moderate size, in double.
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace juxta::ssl {
+
+struct LbfgsOptions {
+  int64_t max_iterations = 300, history = 20;
+  double tolerance = 1e-5;  // on the largest absolute entry of the gradient
+};
+struct LbfgsResult {
+  double value = 0, gradient = 0;
+  int64_t iterations = 0;
+};
+// Returns f(x) and writes its gradient (same length as x).
+using Objective = std::function<double(const std::vector<double>& x, std::vector<double>& gradient)>;
+
+// Minimises from x, in place. Steps satisfy the strong Wolfe conditions (Nocedal & Wright, algorithms 3.5
+// and 3.6). Stops early when rounding leaves no step that lowers f.
+LbfgsResult minimize_lbfgs(const Objective& f, std::vector<double>& x, const LbfgsOptions& options = {});
+
+}  // namespace juxta::ssl
