@@ -114,6 +114,13 @@ void put(const Fields::Row& row, const toml::node& node, const std::string& wher
           near.empty() ? "" : "; did you mean '" + near + "'?", " (one of: ", list, ")");
 }
 
+toml::table parse(const std::string& text, const std::string& where) {
+  toml::parse_result parsed = toml::parse(text);
+  JX_CHECK(parsed.succeeded(), where, ": line ", static_cast<int64_t>(parsed.error().source().begin.line),
+           ": ", std::string(parsed.error().description()));
+  return std::move(parsed).table();
+}
+
 void walk(const toml::table& table, const std::string& prefix,
           const std::function<void(const std::string&, const toml::node&)>& visit) {
   for (const auto& [key, node] : table) {
@@ -138,11 +145,15 @@ const Fields::Row& Fields::find(const std::string& key, const std::string& where
 }
 
 void Fields::set_toml(const std::string& text, const std::string& where) {
-  const toml::parse_result parsed = toml::parse(text);
-  JX_CHECK(parsed.succeeded(), where, ": line ", static_cast<int64_t>(parsed.error().source().begin.line),
-           ": ", std::string(parsed.error().description()));
-  walk(parsed.table(), "",
+  walk(parse(text, where), "",
        [&](const std::string& key, const toml::node& node) { put(find(key, where), node, where); });
+}
+
+void Fields::set_toml_known(const std::string& text, const std::string& where) {
+  walk(parse(text, where), "", [&](const std::string& key, const toml::node& node) {
+    for (const Row& r : rows_)
+      if (r.key == key) put(r, node, where);
+  });
 }
 
 void Fields::set(const std::string& key, const std::string& value, const std::string& where) {

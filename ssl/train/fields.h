@@ -43,6 +43,8 @@ class Fields {
   void set(const std::string& key, const std::string& value, const std::string& where);
   // Sets every key of a TOML text; `where` is its path.
   void set_toml(const std::string& text, const std::string& where);
+  // The same, ignoring keys that are not declared.
+  void set_toml_known(const std::string& text, const std::string& where);
   // "a.b=c" as on the command line.
   void set_assignment(const std::string& assignment);
   std::string dump_toml() const;  // every field, in sections, readable by set_toml
