@@ -1,0 +1,102 @@
+#pragma once
+// Register tiles of the tap convolution: rows x pixels x vectors of output channels stay in registers while
+// the taps and channels go by. One step multiplies `pixels` broadcast units with `vectors` registers of
+// weights.
+#include "kernels/conv_block.h"
+
+namespace juxta::JX_ISA {
+
+template <class T>
+struct ConvTile {
+  const float* a[4];      // the block at the first pixel, per row
+  T* y[4];                // the first output channel of the first pixel, per row
+  const float* w;         // [channel block][tap][unit][vectors * kWidth]
+  const int64_t* offset;  // per tap, into the block
+  int64_t taps, blocks, block_stride;
+  int last_units;       // of the last channel block; the others have kUnits
+  int64_t y_pixel;      // elements of y between pixels
+  const float* bias;    // of these output channels, or null
+  int lanes;            // output channels to store, <= vectors * kWidth
+  float* partial;       // sums between calls [rows * pixels][vectors * kWidth]; null: one call does it all
+  bool resume, finish;  // with partial: start from it; store y rather than it
+};
+
+// Register budget: 28 of 32 with AVX-512, 12 of 16 otherwise; one more vector per operand must fit.
+inline constexpr int kAccumulators = JX_LEVEL >= 2 ? 28 : 12;
+inline constexpr int kTilePixels = JX_LEVEL >= 2 ? 16 : 12;
+// Most pixels of a row in a tile of V vectors and R rows.
+template <int V, int R>
+inline constexpr int kMostPixels = kAccumulators / (V * R) < kTilePixels / R ? kAccumulators / (V * R)
+                                                                             : kTilePixels / R;
+
+template <class T, int V, int R, int P>
+[[gnu::always_inline]] static inline void finish_tile(const ConvTile<T>& t, F32 (&acc)[R * P * V]) {
+  if (t.partial && !t.finish) {
+#pragma GCC unroll 32
+    for (int i = 0; i < R * P * V; ++i) store(t.partial + i * kWidth, acc[i]);
+    return;
+  }
+  F32 bias[V];
+#pragma GCC unroll 4
+  for (int v = 0; v < V; ++v) {
+    const int n = t.lanes - v * kWidth;
+    bias[v] = t.bias && n > 0 ? load_part(t.bias + v * kWidth, n < kWidth ? n : kWidth) : F32(0.0f);
+  }
+  if (t.lanes == V * kWidth) {
+#pragma GCC unroll 32
+    for (int i = 0; i < R * P; ++i)
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v)
+        store(t.y[i / P] + i % P * t.y_pixel + v * kWidth, acc[i * V + v] + bias[v]);
+    return;
+  }
+#pragma GCC unroll 32
+  for (int i = 0; i < R * P; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      const int n = t.lanes - v * kWidth;
+      if (n > 0)
+        store_part(t.y[i / P] + i % P * t.y_pixel + v * kWidth, acc[i * V + v] + bias[v],
+                   n < kWidth ? n : kWidth);
+    }
+}
+
+template <class M, int V, int R, int P>
+static void conv_tile(const ConvTile<typename M::Input>& t) {
+  F32 acc[R * P * V];
+#pragma GCC unroll 32
+  for (int i = 0; i < R * P * V; ++i)
+    acc[i] = t.partial && t.resume ? load(t.partial + i * kWidth) : F32(0.0f);
+  const float* w = t.w;
+  for (int64_t b = 0; b < t.blocks; ++b) {
+    const int units = b + 1 < t.blocks ? kUnits : t.last_units;
+    for (int64_t tap = 0; tap < t.taps; ++tap) {
+      const int64_t at = b * t.block_stride + t.offset[tap];
+      for (int k = 0; k < units; ++k, w += V * kWidth) {
+        F32 weight[V];
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) weight[v] = load(w + v * kWidth);
+#pragma GCC unroll 32
+        for (int i = 0; i < R * P; ++i) {
+          const F32 a(t.a[i / P][at + k + i % P * kUnits]);
+#pragma GCC unroll 4
+          for (int v = 0; v < V; ++v) acc[i * V + v] = M::mul_add(a, weight[v], acc[i * V + v]);
+        }
+      }
+    }
+  }
+  finish_tile<typename M::Input, V, R, P>(t, acc);
+}
+
+template <class T>
+using ConvTileFn = void (*)(const ConvTile<T>&);
+
+// The tile of `pixels` pixels, 1 <= pixels <= kMostPixels<V, R>.
+template <class M, int V, int R, int P = kMostPixels<V, R>>
+[[gnu::always_inline]] static inline ConvTileFn<typename M::Input> pick_tile(int pixels) {
+  if constexpr (P > 1)
+    if (pixels < P) return pick_tile<M, V, R, P - 1>(pixels);
+  return conv_tile<M, V, R, P>;
+}
+
+}  // namespace juxta::JX_ISA
