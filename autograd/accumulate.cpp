@@ -1,12 +1,12 @@
 #include "autograd/accumulate.h"
 
-#include "tensor/parallel.h"
+#include "kernels/elementwise.h"
 
 namespace juxta {
 
 void accumulate(Tensor& into, Tensor x) {
   if (!into.defined()) {
-    into = std::move(x);
+    into = x.contiguous();  // rules may hand over views (slices of dy, transposes)
     return;
   }
   JX_CHECK(into.dims() == x.dims() && into.dtype() == x.dtype(), "accumulate: cannot add ", x, " to ", into);
@@ -15,12 +15,8 @@ void accumulate(Tensor& into, Tensor x) {
       into.is_contiguous() && into.storage()->use_count() == 1 && !into.storage()->has_parent();
   if (!sole_owner) into = into.clone();
   dispatch_float(into.dtype(), "accumulate", [&]<class T>() {
-    T* a = into.write<T>("accumulate");
-    const T* b = x.data<T>();
-    parallel_for(x.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        a[i] = static_cast<T>(static_cast<Acc<T>>(a[i]) + static_cast<Acc<T>>(b[i]));
-    });
+    run(into.device(), elementwise_tables<T>().on(into.device()).axpby,
+        Axpby<T>{x.data<T>(), into.write<T>("accumulate"), 1.0, 1.0}, x.numel(), kElementGrain);
   });
 }
 

@@ -206,4 +206,37 @@ JX_INLINE F32 atanh(F32 x) {
   return copysign(F32(0.5f) * log1p((z + z) / (F32(1.0f) - z)), x);
 }
 
+// x^p for one exponent: e^(p log|x|) in double, two registers wide, so that large |p log x| costs no digits.
+// Finite negative x: NaN unless p is an integer. x^0 = 1. Error <= 1 ulp.
+JX_INLINE F32 pow(F32 x, double p) {
+  using VD = double __attribute__((vector_size(kWidth * 8)));
+  if (p == 0.0) return F32(1.0f);
+  const F32 z = abs(x), scaled = select(z < F32(0x1p-126f), z * F32(0x1p23f), z);
+  const int32_t sqrt_half = 0x3f3504f3;
+  const VI b = bits(scaled) - sqrt_half;
+  const VI whole = (b >> 23) - (23 & (z < F32(0x1p-126f)).v);
+  const VF mantissa = from_bits((b & 0x7fffff) + sqrt_half).v;
+  // log m = 2 artanh(s), s = (m - 1) / (m + 1), |s| < 0.172
+  const VD m = __builtin_convertvector(mantissa, VD), s = (m - 1.0) / (m + 1.0), t = s * s;
+  VD series = t * (1.0 / 13) + 1.0 / 11;
+  for (double c : {1.0 / 9, 1.0 / 7, 1.0 / 5, 1.0 / 3, 1.0}) series = series * t + c;
+  const VD raw = p * (2.0 * s * series + 0.69314718055994531 * __builtin_convertvector(whole, VD));
+  const VD low = raw < -105.0 ? raw * 0.0 - 105.0 : raw, y = low > 89.0 ? low * 0.0 + 89.0 : low;
+  const VF rough = __builtin_convertvector(y, VF) * kLog2E;
+  const F32 n = round(rough);
+  const VD r = y - 0.69314718055994531 * __builtin_convertvector(n.v, VD);
+  VD e = r * (1.0 / 40320) + 1.0 / 5040;
+  for (double c : {1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1.0, 1.0}) e = e * r + c;
+  const F32 mantissa_y(__builtin_convertvector(e, VF));
+  const VI k = to_int(n), half = k >> 1;
+  F32 v = mantissa_y * exp2_int(half) * exp2_int(k - half);
+  v = select(z == F32(0.0f), F32(p > 0 ? 0.0f : kInf), v);
+  v = select(z == F32(kInf), F32(p > 0 ? kInf : 0.0f), v);
+  const bool integer = __builtin_trunc(p) == p;
+  const bool odd = integer && __builtin_trunc(p * 0.5) * 2.0 != p;
+  if (odd) return select(x != x, x, copysign(v, x));
+  const Mask outside = (x < F32(0.0f)) & (z < F32(kInf));
+  return select(x != x, x, integer ? v : select(outside, F32(__builtin_nanf("")), v));
+}
+
 }  // namespace juxta::JX_ISA
