@@ -1,0 +1,48 @@
+// Pooling, forward and both passes, on every table; bytes are the floor: each tensor once.
+#include "autograd/ops.h"
+#include "bench/peak.h"
+#include "kernels/pool.h"
+
+namespace juxta::bench {
+namespace {
+
+enum class Op { max, average, global };
+
+Var apply(Op op, const Var& x) {
+  if (op == Op::max) return max_pool2d(x, 3, 2, 1);
+  return op == Op::average ? avg_pool2d(x, 2, 2) : global_avg_pool(x);
+}
+
+void pool(benchmark::State& state, Op op, bool both, int table, DType dtype) {
+  const ForceTable force(table);
+  const Var x = Var::leaf(Tensor::full({32, state.range(0), state.range(0), state.range(1)}, 0.5, dtype));
+  int64_t bytes = 0;
+  for (auto _ : state) {
+    const Var y = apply(op, x);
+    bytes = x.value().bytes() + y.value().bytes();
+    if (both) benchmark::DoNotOptimize(grad(std::vector{y}, std::vector{x}));
+  }
+  report_bytes(state, static_cast<double>(both ? 2 * bytes : bytes));
+}
+
+}  // namespace
+}  // namespace juxta::bench
+
+int main(int argc, char** argv) {
+  using namespace juxta;
+  using namespace juxta::bench;
+  constexpr std::pair<Op, const char*> kOps[] = {
+      {Op::max, "max_pool2d"}, {Op::average, "avg_pool2d"}, {Op::global, "global_avg_pool"}};
+  for (const auto& op : kOps)
+    for (bool both : {false, true})
+      for (int table = 0; table < static_cast<int>(host_isas().size()); ++table)
+        for (DType d : {DType::f32, DType::bf16})
+          benchmark::RegisterBenchmark(
+              concat(op.second, both ? "/both/" : "/forward/", d, "/", name_of(static_cast<Isa>(table)))
+                  .c_str(),
+              pool, op.first, both, table, d)
+              ->Args({56, 64})
+              ->UseRealTime();
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+}
