@@ -74,16 +74,22 @@ template <class T, int R, int V>
     for (int v = 0; v < V; ++v) store(tile + r * ld + v * kWidth, c[r][v]);
 }
 
+// Picks the kernel for a number of rows.
 template <class T, int R>
-[[gnu::noinline]] static void gemm_rows(const Word* a, const Word* b, int64_t b_stride, int64_t steps,
-                                        int rows, int cols, float* tile, int64_t ld, bool accumulate) {
+JX_INLINE void pick_rows(const Word* a, const Word* b, int64_t b_stride, int64_t steps, int rows, int cols,
+                         float* tile, int64_t ld, bool accumulate) {
   if constexpr (R > 1) {
-    if (rows < R) return gemm_rows<T, R - 1>(a, b, b_stride, steps, rows, cols, tile, ld, accumulate);
+    if (rows < R) return pick_rows<T, R - 1>(a, b, b_stride, steps, rows, cols, tile, ld, accumulate);
   }
   if (cols > kWidth)
     gemm_kernel<T, R, 2>(a, b, b_stride, steps, tile, ld, accumulate);
   else
     gemm_kernel<T, R, 1>(a, b, b_stride, steps, tile, ld, accumulate);
+}
+template <class T>
+[[gnu::noinline]] static void gemm_rows(const Word* a, const Word* b, int64_t b_stride, int64_t steps,
+                                        int rows, int cols, float* tile, int64_t ld, bool accumulate) {
+  pick_rows<T, kMR>(a, b, b_stride, steps, rows, cols, tile, ld, accumulate);
 }
 
 // tile[r, c] (+)= sum over steps of A[r, k] B[k, c] for rows <= kMR, cols <= kNR.
@@ -93,14 +99,14 @@ JX_INLINE void gemm_tile(const Word* a, const Word* b, int64_t steps, int rows, 
   if (rows == kMR && cols > kWidth)
     gemm_kernel<T, kMR, 2>(a, b, kNR, steps, tile, ld, accumulate);
   else
-    gemm_rows<T, kMR>(a, b, kNR, steps, rows, cols, tile, ld, accumulate);
+    gemm_rows<T>(a, b, kNR, steps, rows, cols, tile, ld, accumulate);
 }
 
 // The same with B unpacked: f32, row major, b_stride floats between its rows, cols a multiple of kWidth. For
 // few rows of A, where packing B would cost as much as the product.
 JX_INLINE void gemm_tile_unpacked_b(const Word* a, const float* b, int64_t b_stride, int64_t k, int rows,
                                     int cols, float* tile, int64_t ld, bool accumulate) {
-  gemm_rows<float, kMR>(a, b, b_stride, k, rows, cols, tile, ld, accumulate);
+  gemm_rows<float>(a, b, b_stride, k, rows, cols, tile, ld, accumulate);
 }
 
 }  // namespace juxta::JX_ISA

@@ -54,8 +54,8 @@ struct Epilogue {
   Act act = Act::none;
   const Out* residual = nullptr;  // added after the activation
   int64_t residual_stride = 0;
-  Out* pre = nullptr;  // receives z = alpha tile + bias + beta out, for the backward pass
-  int64_t pre_stride = 0;
+  Out* saved = nullptr;  // receives what apply_act_grad wants: z where act_needs_input(act), else act(z)
+  int64_t saved_stride = 0;
 };
 
 // Writes rows x cols of out (row stride out_stride) from a tile with row stride ld. Out: float or bf16.
@@ -63,6 +63,7 @@ template <class Out>
 [[gnu::noinline]] static void store_tile(const float* tile, int64_t ld, int rows, int cols, Out* out,
                                          int64_t out_stride, const Epilogue<Out>& e) {
   const F32 alpha(e.alpha), beta(e.beta);
+  const bool keep_input = act_needs_input(e.act);
   for (int r = 0; r < rows; ++r) {
     for (int c = 0; c < cols; c += kWidth) {
       const int n = cols - c < kWidth ? cols - c : kWidth;
@@ -70,8 +71,9 @@ template <class Out>
       F32 z = load(tile + r * ld + c) * alpha;
       if (e.beta != 0.0f) z = fma(beta, load_part(o, n), z);
       if (e.bias) z += load_part(e.bias + c, n);
-      if (e.pre) store_part(e.pre + r * e.pre_stride + c, z, n);
+      if (e.saved && keep_input) store_part(e.saved + r * e.saved_stride + c, z, n);
       z = apply_act(e.act, z);
+      if (e.saved && !keep_input) store_part(e.saved + r * e.saved_stride + c, z, n);
       if (e.residual) z += load_part(e.residual + r * e.residual_stride + c, n);
       store_part(o, z, n);
     }

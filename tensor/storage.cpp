@@ -1,5 +1,7 @@
 #include "tensor/storage.h"
 
+#include <mutex>
+
 #include "tensor/allocator.h"
 #include "tensor/error.h"
 
@@ -30,6 +32,19 @@ Ref<Storage> Storage::part(const Ref<Storage>& parent, size_t offset, size_t byt
       new Storage(static_cast<char*>(parent->data()) + offset, bytes, parent->device(), nullptr, nullptr));
   s->parent_ = parent;
   return s;
+}
+
+namespace {
+std::mutex g_derived_mutex;  // held for the copy of one pointer
+}  // namespace
+
+Ref<Derived> Storage::derived() const {
+  const std::lock_guard lock(g_derived_mutex);
+  return derived_;
+}
+void Storage::attach(Ref<Derived> derived) {
+  const std::lock_guard lock(g_derived_mutex);
+  std::swap(derived_, derived);
 }
 
 void Storage::dispose() {

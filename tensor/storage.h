@@ -21,6 +21,14 @@ struct Device {
 inline constexpr Device kCpu{};
 std::string to_text(Device d);  // "cpu", "cuda:0", "emu:0"
 
+// Data computed from a storage's contents and kept with it (weights packed for a kernel); freed with the
+// storage. Immutable once attached, so that readers on several threads need no lock.
+class Derived : public Counted {
+ public:
+  virtual ~Derived() = default;
+  void dispose() { delete this; }
+};
+
 class Storage : public Counted, public Pooled<Storage> {
  public:
   // Called once with `context` when the last reference goes.
@@ -44,6 +52,12 @@ class Storage : public Counted, public Pooled<Storage> {
     version_.fetch_add(1, std::memory_order_relaxed);
   }
   bool has_parent() const { return static_cast<bool>(parent_); }
+  // Changes when these bytes may have changed: by a write through this storage or through one that it is part
+  // of. (version() counts the former only.)
+  uint64_t content_version() const { return version() + (parent_ ? parent_->content_version() : 0); }
+  // The data derived from these contents, if any; whoever attaches it notes the content_version() inside.
+  Ref<Derived> derived() const;
+  void attach(Ref<Derived> derived);
   void dispose();
 
  private:
@@ -56,6 +70,7 @@ class Storage : public Counted, public Pooled<Storage> {
   Release release_;
   void* context_;
   Ref<Storage> parent_;
+  Ref<Derived> derived_;
   std::atomic<uint64_t> version_{0};
   const char* last_writer_ = "nobody";
 };
