@@ -1,5 +1,6 @@
 #pragma once
-// Normalisation: layer norm and L2 normalisation of rows.
+// Normalisation: layer norm and L2 normalisation of rows here; batch norm in norm_batch.h, group and RMS norm
+// in norm_group.h.
 //
 // Layer norm (Ba, Kiros, Hinton 2016, arXiv 1607.06450), per row r of x [rows, cols]:
 //   mean = 1/C sum_c x_c,  var = 1/C sum_c (x_c - mean)^2 (biased),  rstd = (var + eps)^-1/2
@@ -18,6 +19,8 @@
 #include <array>
 #include <cmath>
 
+#include "kernels/norm_batch.h"
+#include "kernels/norm_group.h"
 #include "kernels/table.h"
 #include "tensor/dtype.h"
 
@@ -73,13 +76,24 @@ struct ColumnSum {
 template <class T>
 struct NormTable {
   static constexpr const char* kFamily = "norm";
-  static constexpr std::array kNames{"layer_norm_fwd", "layer_norm_bwd", "l2_normalize_fwd",
-                                     "l2_normalize_bwd", "column_sum"};
+  static constexpr std::array kNames{
+      "layer_norm_fwd", "layer_norm_bwd", "l2_normalize_fwd", "l2_normalize_bwd", "column_sum",
+      "batch_moments",  "batch_combine",  "batch_apply",      "batch_grad_sums",  "batch_grad",
+      "rms_norm_fwd",   "rms_norm_bwd",   "group_norm_fwd",   "group_norm_bwd"};
   void (*layer_norm_fwd)(const LayerNormFwd<T>&, int64_t row, int64_t row_end);
   void (*layer_norm_bwd)(const LayerNormBwd<T>&, int64_t chunk, int64_t chunk_end);
   void (*l2_normalize_fwd)(const L2NormalizeFwd<T>&, int64_t row, int64_t row_end);
   void (*l2_normalize_bwd)(const L2NormalizeBwd<T>&, int64_t row, int64_t row_end);
   void (*column_sum)(const ColumnSum<Acc<T>>&, int64_t column, int64_t column_end);
+  void (*batch_moments)(const BatchMoments<T>&, int64_t chunk, int64_t chunk_end);
+  void (*batch_combine)(const BatchCombine<Acc<T>>&, int64_t item, int64_t item_end);
+  void (*batch_apply)(const BatchApply<T>&, int64_t row, int64_t row_end);
+  void (*batch_grad_sums)(const BatchGradSums<T>&, int64_t chunk, int64_t chunk_end);
+  void (*batch_grad)(const BatchGrad<T>&, int64_t row, int64_t row_end);
+  void (*rms_norm_fwd)(const RmsNormFwd<T>&, int64_t row, int64_t row_end);
+  void (*rms_norm_bwd)(const RmsNormBwd<T>&, int64_t chunk, int64_t chunk_end);
+  void (*group_norm_fwd)(const GroupNormFwd<T>&, int64_t sample, int64_t sample_end);
+  void (*group_norm_bwd)(const GroupNormBwd<T>&, int64_t sample, int64_t sample_end);
 };
 
 template <class T>
@@ -180,8 +194,10 @@ void column_sum(const ColumnSum<A>& a, int64_t column, int64_t column_end) {
 }
 
 template <class T>
-inline constexpr NormTable<T> norm_table{layer_norm_fwd<T>, layer_norm_bwd<T>, l2_normalize_fwd<T>,
-                                         l2_normalize_bwd<T>, column_sum<Acc<T>>};
+inline constexpr NormTable<T> norm_table{
+    layer_norm_fwd<T>, layer_norm_bwd<T>,     l2_normalize_fwd<T>, l2_normalize_bwd<T>, column_sum<Acc<T>>,
+    batch_moments<T>,  batch_combine<Acc<T>>, batch_apply<T>,      batch_grad_sums<T>,  batch_grad<T>,
+    rms_norm_fwd<T>,   rms_norm_bwd<T>,       group_norm_fwd<T>,   group_norm_bwd<T>};
 
 }  // namespace ref
 }  // namespace juxta

@@ -1,5 +1,5 @@
-// Layer norm and L2 normalisation on vectors; formulas in norm.h. Four accumulators hide the latency of the
-// additions.
+// Normalisation on vectors; formulas in norm.h, norm_batch.h and norm_group.h. Four accumulators hide the
+// latency of the additions.
 #include "kernels/norm.h"
 #include "kernels/simd.h"
 
@@ -127,11 +127,296 @@ void column_sum(const ColumnSum<float>& a, int64_t column, int64_t column_end) {
   });
 }
 
+// ---- batch norm. Channels are the lanes; a chunk's rows stream by while the channel's constants stay in
+// registers or L1.
+
+// Sums of two quantities over the rows of a chunk for up to four vectors of channels at a time. f(row,
+// channel offset, n, a, b) adds its share to the accumulators a and b; done(channel offset, n, a, b) receives
+// the totals.
+template <class F, class D>
+[[gnu::always_inline]] inline void sum_rows(int64_t begin, int64_t end, int64_t channels, F f, D done) {
+  int64_t c = 0;
+  for (; c + 4 * kWidth <= channels; c += 4 * kWidth) {
+    F32 a0(0.0f), a1(0.0f), a2(0.0f), a3(0.0f), b0(0.0f), b1(0.0f), b2(0.0f), b3(0.0f);
+    for (int64_t r = begin; r < end; ++r) {
+      f(r, c, kWidth, a0, b0);
+      f(r, c + kWidth, kWidth, a1, b1);
+      f(r, c + 2 * kWidth, kWidth, a2, b2);
+      f(r, c + 3 * kWidth, kWidth, a3, b3);
+    }
+    done(c, kWidth, a0, b0), done(c + kWidth, kWidth, a1, b1);
+    done(c + 2 * kWidth, kWidth, a2, b2), done(c + 3 * kWidth, kWidth, a3, b3);
+  }
+  for_lanes(channels - c, [&](int64_t i, int n) {
+    // Two rows at a time: a single chain of additions would wait for its own latency.
+    F32 a0(0.0f), b0(0.0f), a1(0.0f), b1(0.0f);
+    int64_t r = begin;
+    for (; r + 2 <= end; r += 2) {
+      f(r, c + i, n, a0, b0);
+      f(r + 1, c + i, n, a1, b1);
+    }
+    if (r < end) f(r, c + i, n, a0, b0);
+    done(c + i, n, a0 + a1, b0 + b1);
+  });
+}
+
+template <class T>
+void batch_moments(const BatchMoments<T>& a, int64_t chunk, int64_t chunk_end) {
+  const int64_t C = a.shape.channels;
+  for (int64_t k = chunk; k < chunk_end; ++k) {
+    const int64_t begin = a.shape.chunk_begin(k), end = a.shape.chunk_end(k);
+    const F32 inv_n(1.0f / static_cast<float>(end - begin));
+    const T* first = a.x + begin * C;
+    sum_rows(
+        begin, end, C,
+        [&](int64_t r, int64_t c, int n, F32& sum, F32& square) __attribute__((always_inline)) {
+          const F32 d = load_part(a.x + r * C + c, n) - load_part(first + c, n);
+          sum += d;
+          square = fma(d, d, square);
+        },
+        [&](int64_t c, int n, F32 sum, F32 square) __attribute__((always_inline)) {
+          const F32 shifted = sum * inv_n;
+          store_part(a.mean + k * C + c, load_part(first + c, n) + shifted, n);
+          store_part(a.m2 + k * C + c, square - sum * shifted, n);
+        });
+  }
+}
+
+void batch_combine(const BatchCombine<float>& a, int64_t item, int64_t item_end) {
+  const int64_t C = a.shape.channels, per = a.shape.chunks_per_group();
+  for (int64_t i = item; i < item_end;) {
+    const int64_t group = i / C, c = i % C, left = item_end - i < C - c ? item_end - i : C - c;
+    const int lanes = left < kWidth ? static_cast<int>(left) : kWidth;
+    float n = 0;
+    F32 mean(0.0f), m2(0.0f);
+    for (int64_t k = group * per; k < (group + 1) * per; ++k) {
+      const float nk = static_cast<float>(a.shape.chunk_end(k) - a.shape.chunk_begin(k)), total = n + nk;
+      const F32 delta = load_part(a.part_mean + k * C + c, lanes) - mean;
+      mean = fma(delta, F32(nk / total), mean);
+      m2 = m2 + fma(delta * delta, F32(n * (nk / total)), load_part(a.part_m2 + k * C + c, lanes));
+      n = total;
+    }
+    store_part(a.mean + i, mean, lanes);
+    store_part(a.var + i, max(m2, F32(0.0f)) / F32(n), lanes);
+    i += lanes;
+  }
+}
+
+// The relu mask comes from the output: y > 0.
+template <class T>
+JX_INLINE F32 batch_g(const T* dy, const T* y, int64_t i, int n) {
+  const F32 g = load_part(dy + i, n);
+  return y ? select(load_part(y + i, n) > F32(0.0f), g, F32(0.0f)) : g;
+}
+
+template <class T>
+void batch_apply(const BatchApply<T>& a, int64_t row, int64_t row_end) {
+  const int64_t C = a.shape.channels;
+  const F32 zero(0.0f);
+  for (int64_t r = row; r < row_end; ++r) {
+    const int64_t s = a.shape.groups == 1 ? 0 : r / a.shape.group_rows() * C;
+    const T* x = a.x + r * C;
+    for_lanes(C, [&](int64_t c, int n) {
+      F32 v = (load_part(x + c, n) - load_part(a.mean + s + c, n)) * load_part(a.rstd + s + c, n);
+      if (a.weight) v = v * load_part(a.weight + c, n);
+      if (a.bias) v = v + load_part(a.bias + c, n);
+      if (a.residual) v = v + load_part(a.residual + r * C + c, n);
+      if (a.relu) v = select(v < zero, zero, v);
+      store_part(a.y + r * C + c, v, n);
+    });
+  }
+}
+
+template <class T>
+void batch_grad_sums(const BatchGradSums<T>& a, int64_t chunk, int64_t chunk_end) {
+  const int64_t C = a.shape.channels;
+  for (int64_t k = chunk; k < chunk_end; ++k) {
+    const float* mean = a.mean + k / a.shape.chunks_per_group() * C;
+    const float* rstd = a.rstd + k / a.shape.chunks_per_group() * C;
+    sum_rows(
+        a.shape.chunk_begin(k), a.shape.chunk_end(k), C,
+        [&](int64_t r, int64_t c, int n, F32& sum, F32& dot) __attribute__((always_inline)) {
+          const F32 g = batch_g(a.dy, a.y, r * C + c, n);
+          sum += g;
+          dot = fma(g, load_part(a.x + r * C + c, n) - load_part(mean + c, n), dot);
+        },
+        [&](int64_t c, int n, F32 sum, F32 dot) __attribute__((always_inline)) {
+          store_part(a.sum_g + k * C + c, sum, n);
+          store_part(a.sum_gx + k * C + c, dot * load_part(rstd + c, n), n);
+        });
+  }
+}
+
+template <class T>
+void batch_grad(const BatchGrad<T>& a, int64_t row, int64_t row_end) {
+  const int64_t C = a.shape.channels;
+  for (int64_t r = row; r < row_end; ++r) {
+    const int64_t s = a.shape.groups == 1 ? 0 : r / a.shape.group_rows() * C;
+    for_lanes(C, [&](int64_t c, int n) {
+      const int64_t i = r * C + c;
+      const F32 g = batch_g(a.dy, a.y, i, n), rstd = load_part(a.rstd + s + c, n);
+      if (a.dresidual) store_part(a.dresidual + i, g, n);
+      if (!a.dx) return;
+      F32 d = g;
+      if (a.mean_g) {
+        const F32 xhat = (load_part(a.x + i, n) - load_part(a.mean + s + c, n)) * rstd;
+        d = g - load_part(a.mean_g + s + c, n) - xhat * load_part(a.mean_gx + s + c, n);
+      }
+      F32 scale = rstd;
+      if (a.weight) scale = scale * load_part(a.weight + c, n);
+      store_part(a.dx + i, d * scale, n);
+    });
+  }
+}
+
+// ---- RMS norm
+
+template <class T>
+void rms_norm_fwd(const RmsNormFwd<T>& a, int64_t row, int64_t row_end) {
+  for (int64_t r = row; r < row_end; ++r) {
+    const T* x = a.x + r * a.x_stride;
+    const float sum = row_sum(a.cols, [x](int64_t i, int n) {
+      const F32 v = load_part(x + i, n);
+      return v * v;
+    });
+    a.rstd[r] = 1.0f / __builtin_sqrtf(sum / static_cast<float>(a.cols) + static_cast<float>(a.eps));
+    const F32 s(a.rstd[r]);
+    for_lanes(a.cols, [&](int64_t i, int n) {
+      F32 v = load_part(x + i, n) * s;
+      if (a.weight) v = v * load_part(a.weight + i, n);
+      store_part(a.y + r * a.cols + i, v, n);
+    });
+  }
+}
+
+template <class T>
+void rms_norm_bwd(const RmsNormBwd<T>& a, int64_t chunk, int64_t chunk_end) {
+  for (int64_t k = chunk; k < chunk_end; ++k) {
+    float* dw = a.dweight ? a.dweight + k * a.cols : nullptr;
+    if (dw) __builtin_memset(dw, 0, static_cast<size_t>(a.cols) * sizeof(float));
+    for (int64_t r = k * a.chunk; r < a.rows && r < (k + 1) * a.chunk; ++r) {
+      const T *x = a.x + r * a.x_stride, *dy = a.dy + r * a.cols;
+      const F32 s(a.rstd[r]);
+      F32 sum(0.0f);
+      for_lanes(a.cols, [&](int64_t i, int n) {
+        const F32 xhat = load_part(x + i, n) * s, d = load_part(dy + i, n);
+        const F32 g = a.weight ? d * load_part(a.weight + i, n) : d;
+        sum = fma(g, xhat, sum);
+        if (dw) store_part(dw + i, fma(d, xhat, load_part(dw + i, n)), n);
+      });
+      if (!a.dx) continue;
+      const F32 dot(reduce_add(sum) / static_cast<float>(a.cols));
+      for_lanes(a.cols, [&](int64_t i, int n) {
+        const F32 d = load_part(dy + i, n), g = a.weight ? d * load_part(a.weight + i, n) : d;
+        store_part(a.dx + r * a.cols + i, s * (g - load_part(x + i, n) * s * dot), n);
+      });
+    }
+  }
+}
+
+// ---- group norm: a group's channels of one position are neighbours in memory
+
+// Sum of f(element, channel, n) over group g of sample n.
+template <class F>
+[[gnu::always_inline]] inline float group_sum(int64_t sample, int64_t g, int64_t positions, int64_t channels,
+                                              int64_t groups, F f) {
+  const int64_t width = channels / groups;
+  F32 sum(0.0f);
+  for (int64_t s = 0; s < positions; ++s) {
+    const int64_t base = (sample * positions + s) * channels + g * width;
+    for_lanes(width, [&](int64_t i, int n) { sum += keep_first(f(base + i, g * width + i, n), n, 0.0f); });
+  }
+  return reduce_add(sum);
+}
+
+template <class T>
+void group_norm_fwd(const GroupNormFwd<T>& a, int64_t sample, int64_t sample_end) {
+  const int64_t width = a.channels / a.groups;
+  const float count = static_cast<float>(a.positions * width);
+  for (int64_t k = sample; k < sample_end; ++k) {
+    for (int64_t g = 0; g < a.groups; ++g) {
+      const float mean = group_sum(k, g, a.positions, a.channels, a.groups,
+                                   [&](int64_t i, int64_t, int n) { return load_part(a.x + i, n); }) /
+                         count;
+      const F32 m(mean);
+      const float var = group_sum(k, g, a.positions, a.channels, a.groups,
+                                  [&](int64_t i, int64_t, int n) {
+                                    const F32 d = load_part(a.x + i, n) - m;
+                                    return d * d;
+                                  }) /
+                        count;
+      const float rstd = 1.0f / __builtin_sqrtf(var + static_cast<float>(a.eps));
+      const F32 s(rstd);
+      for (int64_t p = 0; p < a.positions; ++p) {
+        const int64_t base = (k * a.positions + p) * a.channels + g * width;
+        for_lanes(width, [&](int64_t i, int n) {
+          F32 v = (load_part(a.x + base + i, n) - m) * s;
+          if (a.weight) v = v * load_part(a.weight + g * width + i, n);
+          if (a.bias) v = v + load_part(a.bias + g * width + i, n);
+          store_part(a.y + base + i, v, n);
+        });
+      }
+      a.mean[k * a.groups + g] = mean;
+      a.rstd[k * a.groups + g] = rstd;
+    }
+  }
+}
+
+template <class T>
+void group_norm_bwd(const GroupNormBwd<T>& a, int64_t sample, int64_t sample_end) {
+  const int64_t width = a.channels / a.groups;
+  const float count = static_cast<float>(a.positions * width);
+  for (int64_t k = sample; k < sample_end; ++k) {
+    float *dw = a.dweight + k * a.channels, *db = a.dbias + k * a.channels;
+    for (int64_t g = 0; g < a.groups; ++g) {
+      const F32 m(a.mean[k * a.groups + g]), s(a.rstd[k * a.groups + g]);
+      F32 sg(0.0f), sgx(0.0f);
+      for_lanes(width, [&](int64_t i, int n) {
+        const int64_t c = g * width + i;
+        F32 sum(0.0f), dot(0.0f);
+        for (int64_t p = 0; p < a.positions; ++p) {
+          const int64_t e = (k * a.positions + p) * a.channels + c;
+          const F32 d = load_part(a.dy + e, n);
+          sum += d;
+          dot = fma(d, (load_part(a.x + e, n) - m) * s, dot);
+        }
+        store_part(db + c, sum, n);
+        store_part(dw + c, dot, n);
+        const F32 w = a.weight ? load_part(a.weight + c, n) : F32(1.0f);
+        sg += keep_first(sum * w, n, 0.0f);
+        sgx += keep_first(dot * w, n, 0.0f);
+      });
+      if (!a.dx) continue;
+      const F32 mg(reduce_add(sg) / count), mgx(reduce_add(sgx) / count);
+      for (int64_t p = 0; p < a.positions; ++p) {
+        const int64_t base = (k * a.positions + p) * a.channels + g * width;
+        for_lanes(width, [&](int64_t i, int n) {
+          const F32 xhat = (load_part(a.x + base + i, n) - m) * s;
+          F32 d = load_part(a.dy + base + i, n);
+          if (a.weight) d = d * load_part(a.weight + g * width + i, n);
+          store_part(a.dx + base + i, s * (d - mg - xhat * mgx), n);
+        });
+      }
+    }
+  }
+}
+
+template <class T>
+constexpr NormTable<T> make_table() {
+  NormTable<T> t{};
+  t.layer_norm_fwd = layer_norm_fwd<T>, t.layer_norm_bwd = layer_norm_bwd<T>;
+  t.l2_normalize_fwd = l2_normalize_fwd<T>, t.l2_normalize_bwd = l2_normalize_bwd<T>;
+  t.column_sum = column_sum;
+  t.batch_moments = batch_moments<T>, t.batch_combine = batch_combine, t.batch_apply = batch_apply<T>;
+  t.batch_grad_sums = batch_grad_sums<T>, t.batch_grad = batch_grad<T>;
+  t.rms_norm_fwd = rms_norm_fwd<T>, t.rms_norm_bwd = rms_norm_bwd<T>;
+  t.group_norm_fwd = group_norm_fwd<T>, t.group_norm_bwd = group_norm_bwd<T>;
+  return t;
+}
+
 }  // namespace
 
-extern const NormTable<float> norm_f32{layer_norm_fwd<float>, layer_norm_bwd<float>, l2_normalize_fwd<float>,
-                                       l2_normalize_bwd<float>, column_sum};
-extern const NormTable<bf16> norm_bf16{layer_norm_fwd<bf16>, layer_norm_bwd<bf16>, l2_normalize_fwd<bf16>,
-                                       l2_normalize_bwd<bf16>, column_sum};
+extern const NormTable<float> norm_f32 = make_table<float>();
+extern const NormTable<bf16> norm_bf16 = make_table<bf16>();
 
 }  // namespace juxta::JX_ISA

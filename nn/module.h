@@ -146,7 +146,8 @@ int64_t count_parameters(const NamedState& state);
 // What a forward pass needs to know besides its inputs.
 struct Ctx {
   bool training = false;
-  Rng* rng = nullptr;  // dropout and drop path; required by those layers when training
+  Rng* rng = nullptr;     // dropout and drop path; required by those layers when training
+  int64_t bn_groups = 1;  // batch norm sees this many equal parts of the batch by themselves (ghost batches)
 };
 
 }  // namespace juxta::nn
