@@ -58,25 +58,50 @@ struct Epilogue {
   int64_t saved_stride = 0;
 };
 
+// One vector of a tile at row r, column c of the tile; n lanes of it exist.
+template <Act act, class Out>
+JX_INLINE void store_vector(const float* tile, Out* out, int64_t out_stride, const Epilogue<Out>& e,
+                            int64_t r, int c, int n) {
+  Out* o = out + r * out_stride + c;
+  F32 z = load(tile) * F32(e.alpha);
+  if (e.beta != 0.0f) z = fma(F32(e.beta), load_part(o, n), z);
+  if (e.bias) z += load_part(e.bias + c, n);
+  if (e.saved && act_needs_input(act)) store_part(e.saved + r * e.saved_stride + c, z, n);
+  z = apply_act(act, z);
+  if (e.saved && !act_needs_input(act)) store_part(e.saved + r * e.saved_stride + c, z, n);
+  if (e.residual) z += load_part(e.residual + r * e.residual_stride + c, n);
+  store_part(o, z, n);
+}
+
+// The activation is a template argument: a switch per vector would cost more than the store.
+template <Act act, class Out>
+[[gnu::noinline]] static void store_tile_as(const float* tile, int64_t ld, int rows, int cols, Out* out,
+                                            int64_t out_stride, const Epilogue<Out>& e) {
+  const int whole = cols / kWidth * kWidth;
+  for (int r = 0; r < rows; ++r) {
+    for (int c = 0; c < whole; c += kWidth)
+      store_vector<act>(tile + r * ld + c, out, out_stride, e, r, c, kWidth);
+    if (whole < cols) store_vector<act>(tile + r * ld + whole, out, out_stride, e, r, whole, cols - whole);
+  }
+}
+
 // Writes rows x cols of out (row stride out_stride) from a tile with row stride ld. Out: float or bf16.
 template <class Out>
-[[gnu::noinline]] static void store_tile(const float* tile, int64_t ld, int rows, int cols, Out* out,
-                                         int64_t out_stride, const Epilogue<Out>& e) {
-  const F32 alpha(e.alpha), beta(e.beta);
-  const bool keep_input = act_needs_input(e.act);
-  for (int r = 0; r < rows; ++r) {
-    for (int c = 0; c < cols; c += kWidth) {
-      const int n = cols - c < kWidth ? cols - c : kWidth;
-      Out* o = out + r * out_stride + c;
-      F32 z = load(tile + r * ld + c) * alpha;
-      if (e.beta != 0.0f) z = fma(beta, load_part(o, n), z);
-      if (e.bias) z += load_part(e.bias + c, n);
-      if (e.saved && keep_input) store_part(e.saved + r * e.saved_stride + c, z, n);
-      z = apply_act(e.act, z);
-      if (e.saved && !keep_input) store_part(e.saved + r * e.saved_stride + c, z, n);
-      if (e.residual) z += load_part(e.residual + r * e.residual_stride + c, n);
-      store_part(o, z, n);
-    }
+static void store_tile(const float* tile, int64_t ld, int rows, int cols, Out* out, int64_t out_stride,
+                       const Epilogue<Out>& e) {
+  switch (e.act) {
+    case Act::none:
+      return store_tile_as<Act::none>(tile, ld, rows, cols, out, out_stride, e);
+    case Act::relu:
+      return store_tile_as<Act::relu>(tile, ld, rows, cols, out, out_stride, e);
+    case Act::gelu:
+      return store_tile_as<Act::gelu>(tile, ld, rows, cols, out, out_stride, e);
+    case Act::silu:
+      return store_tile_as<Act::silu>(tile, ld, rows, cols, out, out_stride, e);
+    case Act::tanh:
+      return store_tile_as<Act::tanh>(tile, ld, rows, cols, out, out_stride, e);
+    case Act::sigmoid:
+      return store_tile_as<Act::sigmoid>(tile, ld, rows, cols, out, out_stride, e);
   }
 }
 

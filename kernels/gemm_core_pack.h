@@ -32,18 +32,40 @@ JX_INLINE F32 pair_words(VH even, VH odd) {
   return from_bits(
       __builtin_bit_cast(VI, __builtin_convertvector(even, VU) | (__builtin_convertvector(odd, VU) << 16)));
 }
-// The first n bf16 (all when n >= kWidth), as bits; the others 0.
+#if JX_LEVEL < 2
+// n < 4 bf16 in the low bits, the others 0.
+JX_INLINE uint64_t load_few(const bf16* p, int64_t n) {
+  uint64_t v = 0;
+  if (n & 2) {
+    uint32_t two;
+    __builtin_memcpy(&two, p, 4);
+    v = two;
+  }
+  if (n & 1) v |= static_cast<uint64_t>(p[n - 1].bits) << ((n & 2) * 16);
+  return v;
+}
+JX_INLINE uint64_t load_four(const bf16* p) {
+  uint64_t v;
+  __builtin_memcpy(&v, p, 8);
+  return v;
+}
+#endif
+// The first n bf16 (all when n >= kWidth), as bits; the others 0. Assembled in registers: a vector load from
+// memory just written in smaller pieces would wait for them.
 JX_INLINE VH load_half(const bf16* p, int64_t n) {
-  VH h{};
   if (n >= kWidth) {
+    VH h;
     __builtin_memcpy(&h, p, sizeof h);
     return h;
   }
 #if JX_LEVEL >= 2
   return VH(_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << n) - 1u), p));
+#elif JX_LEVEL == 1
+  using Two = uint64_t __attribute__((vector_size(16)));
+  const Two v = n >= 4 ? Two{load_four(p), load_few(p + 4, n - 4)} : Two{load_few(p, n), 0};
+  return __builtin_bit_cast(VH, v);
 #else
-  for (int i = 0; i < n; ++i) h[i] = p[i].bits;
-  return h;
+  return __builtin_bit_cast(VH, load_few(p, n));
 #endif
 }
 JX_INLINE F32 load_first(const float* p, int64_t n) {

@@ -75,11 +75,24 @@ struct Pass {
   float* sums;       // tiles of the task, panel by panel; one tile when there is one pass
   Word *a_panels, *b_panel;
 
-  void pack_rows_of_a() const {
+  // Tile i of n begins at this row: all get about the same number, for a tile of one row would run at the
+  // latency of the multiply-add.
+  int64_t row_of(int64_t i, int64_t n) const { return at.row + (at.row_end - at.row) * i / n; }
+
+  void pack_rows_of_a(int64_t row_tiles) const {
     const int64_t words = panel_steps<T>(count) * kMR;
-    for (int64_t row = at.row, i = 0; row < at.row_end; row += kMR, ++i)
-      pack_a<T>(a_panels + i * words, g.a + offset.a + row * g.a_row + k * g.a_k, g.a_row, g.a_k,
-                static_cast<int>(least(kMR, at.row_end - row)), count);
+    // Rows that are adjacent in memory (A^T) share cache lines across panels: all panels take a few k at a
+    // time before the lines are gone.
+    const int64_t stretch = g.a_k == 1 ? count : 64;
+    for (int64_t i = 0; i < count; i += stretch) {
+      const int64_t n = least(stretch, count - i);
+      const T* from = g.a + offset.a + (k + i) * g.a_k;
+      for (int64_t r = 0; r < row_tiles; ++r) {
+        const int64_t row = row_of(r, row_tiles);
+        pack_a<T>(a_panels + r * words + panel_steps<T>(i) * kMR, from + row * g.a_row, g.a_row, g.a_k,
+                  static_cast<int>(row_of(r + 1, row_tiles) - row), n);
+      }
+    }
   }
   // The panel of B at column `col`, packed now unless it came packed.
   const Word* panel_of_b(int64_t col, int cols) const {
@@ -91,8 +104,8 @@ struct Pass {
     return b_panel;
   }
   void run() const {
-    pack_rows_of_a();
     const int64_t steps = panel_steps<T>(count), row_tiles = tiles(at.row_end - at.row, kMR);
+    pack_rows_of_a(row_tiles);
     // Few rows: row-major f32 B is read in place, because packing would cost as much as the product.
     const bool in_place = sizeof(T) == 4 && !g.packed_b && g.b_col == 1 && row_tiles == 1;
     for (int64_t col = at.col; col < at.col_end; col += kNR) {
@@ -100,8 +113,8 @@ struct Pass {
       const bool unpacked = in_place && cols % kWidth == 0;
       const Word* b = unpacked ? nullptr : panel_of_b(col, cols);
       for (int64_t i = 0; i < row_tiles; ++i) {
-        const int64_t row = at.row + i * kMR;
-        const int rows = static_cast<int>(least(kMR, at.row_end - row));
+        const int64_t row = row_of(i, row_tiles);
+        const int rows = static_cast<int>(row_of(i + 1, row_tiles) - row);
         float* tile = first && last ? sums : sums + ((col - at.col) / kNR * row_tiles + i) * kTile;
         const Word* a = a_panels + i * steps * kMR;
         if constexpr (sizeof(T) == 4) {

@@ -219,6 +219,17 @@ TEST(Linear, PackedWeightsGoWithTheWeight) {
   EXPECT_EQ(live(), before);
 }
 
+TEST(Scratch, SlotsAreDistinctAndKeptUntilTheyMustGrow) {
+  auto* a = static_cast<char*>(thread_scratch(Scratch::other, 100));
+  auto* b = static_cast<char*>(thread_scratch(Scratch::gemm_tile, 100));
+  EXPECT_NE(a, b);
+  EXPECT_EQ(thread_scratch(Scratch::other, 50), a);
+  char* grown = static_cast<char*>(thread_scratch(Scratch::other, 3 << 20));
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(grown) % 64, 0u);
+  grown[(3 << 20) - 1] = 1;
+  EXPECT_EQ(thread_scratch(Scratch::other, 3 << 20), grown);
+}
+
 TEST(Linear, SavesOnlyWhatGradientsNeed) {
   const Tensor x = normal({4, 6}, 1).to(DType::f32);
   const Var w = Var::leaf(normal({5, 6}, 2).to(DType::f32));
