@@ -146,11 +146,11 @@ Var resize_bilinear(const Var& x, int64_t height, int64_t width);
 
 // ---- attention.cpp
 struct AttentionOptions {
-  double scale = 0;     // 0: 1 / sqrt(D)
-  bool causal = false;  // query t sees keys <= t + (Tk - Tq)
-  Tensor key_lengths;   // i64 [B]: keys from this index on are masked; undefined: all
-  Tensor mask;          // bool [Tq, Tk], [B, Tq, Tk] or [B, H, Tq, Tk]; false = masked
-  Var bias;             // added to the scores, [H, Tq, Tk] or [B, H, Tq, Tk]; may want a gradient
+  double scale = 0;         // 0: 1 / sqrt(D)
+  bool causal = false;      // query t sees keys <= t + (Tk - Tq)
+  Tensor key_lengths = {};  // i64 [B]: keys from this index on are masked; undefined: all
+  Tensor mask = {};         // bool [Tq, Tk], [B, Tq, Tk] or [B, H, Tq, Tk]; false = masked
+  Var bias = {};            // added to the scores, [H, Tq, Tk] or [B, H, Tq, Tk]; may want a gradient
 };
 // softmax(q k^T scale + bias) v without a T x T matrix. q [B, Tq, H, D], k and v [B, Tk, H, D] -> [B, Tq, H,
 // D]. Batch, token and head strides are free (slices of a packed qkv are read in place). A row with every key
@@ -158,7 +158,7 @@ struct AttentionOptions {
 Var attention(const Var& q, const Var& k, const Var& v, const AttentionOptions& options = {});
 // The same from one packed tensor [B, T, 3, H, D]: q, k and v are read in place and dqkv is written in place.
 Var attention_qkv(const Var& qkv, const AttentionOptions& options = {});
-// The attention probabilities [B, H, Tq, Tk], for people and for losses on them.
+// The attention probabilities [B, H, Tq, Tk], for people and for losses on them: f32 for bf16 inputs.
 Var attention_scores(const Var& q, const Var& k, const AttentionOptions& options = {});
 
 // ---- index.cpp. Indices are i64; out of range is an Error naming the first bad value.

@@ -46,8 +46,9 @@ JX_INLINE F32 multiply_step(F32 a, F32 b, F32 c) {
     return fma(a, b, c);
 }
 
-// R rows by V vectors of sums in registers. b_stride: words between the steps of B (kNR when packed).
-template <class T, int R, int V>
+// R rows by V vectors of sums in registers. A's word (r, s) lies at a[r kRow + s kStep]: a panel by default.
+// b_stride: words between the steps of B (kNR when packed).
+template <class T, int R, int V, int kRow = 1, int kStep = kMR>
 [[gnu::noinline]] static void gemm_kernel(const Word* a, const Word* b, int64_t b_stride, int64_t steps,
                                           float* tile, int64_t ld, bool accumulate) {
   F32 c[R][V];
@@ -61,11 +62,11 @@ template <class T, int R, int V>
     for (int v = 0; v < V; ++v) bv[v] = load(b + v * kWidth);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const F32 ar(a[r]);
+      const F32 ar(a[r * kRow]);
 #pragma GCC unroll 2
       for (int v = 0; v < V; ++v) c[r][v] = multiply_step<T>(ar, bv[v], c[r][v]);
     }
-    a += kMR;
+    a += kStep;
     b += b_stride;
   }
 #pragma GCC unroll 16
@@ -75,21 +76,22 @@ template <class T, int R, int V>
 }
 
 // Picks the kernel for a number of rows.
-template <class T, int R>
+template <class T, int R, int kRow, int kStep>
 JX_INLINE void pick_rows(const Word* a, const Word* b, int64_t b_stride, int64_t steps, int rows, int cols,
                          float* tile, int64_t ld, bool accumulate) {
   if constexpr (R > 1) {
-    if (rows < R) return pick_rows<T, R - 1>(a, b, b_stride, steps, rows, cols, tile, ld, accumulate);
+    if (rows < R)
+      return pick_rows<T, R - 1, kRow, kStep>(a, b, b_stride, steps, rows, cols, tile, ld, accumulate);
   }
   if (cols > kWidth)
-    gemm_kernel<T, R, 2>(a, b, b_stride, steps, tile, ld, accumulate);
+    gemm_kernel<T, R, 2, kRow, kStep>(a, b, b_stride, steps, tile, ld, accumulate);
   else
-    gemm_kernel<T, R, 1>(a, b, b_stride, steps, tile, ld, accumulate);
+    gemm_kernel<T, R, 1, kRow, kStep>(a, b, b_stride, steps, tile, ld, accumulate);
 }
-template <class T>
+template <class T, int kRow = 1, int kStep = kMR>
 [[gnu::noinline]] static void gemm_rows(const Word* a, const Word* b, int64_t b_stride, int64_t steps,
                                         int rows, int cols, float* tile, int64_t ld, bool accumulate) {
-  pick_rows<T, kMR>(a, b, b_stride, steps, rows, cols, tile, ld, accumulate);
+  pick_rows<T, kMR, kRow, kStep>(a, b, b_stride, steps, rows, cols, tile, ld, accumulate);
 }
 
 // tile[r, c] (+)= sum over steps of A[r, k] B[k, c] for rows <= kMR, cols <= kNR.
@@ -100,6 +102,14 @@ JX_INLINE void gemm_tile(const Word* a, const Word* b, int64_t steps, int rows, 
     gemm_kernel<T, kMR, 2>(a, b, kNR, steps, tile, ld, accumulate);
   else
     gemm_rows<T>(a, b, kNR, steps, rows, cols, tile, ld, accumulate);
+}
+
+// The same with A's words where they are, word (r, s) at a[r kRow + s kStep]: the tile of one product is an
+// operand of the next without packing (attention).
+template <class T, int kRow, int kStep>
+JX_INLINE void gemm_tile_words_a(const Word* a, const Word* b, int64_t steps, int rows, int cols, float* tile,
+                                 int64_t ld, bool accumulate) {
+  gemm_rows<T, kRow, kStep>(a, b, kNR, steps, rows, cols, tile, ld, accumulate);
 }
 
 // The same with B unpacked: f32, row major, b_stride floats between its rows, cols a multiple of kWidth. For
