@@ -1,0 +1,67 @@
+#include "ssl/momentum/queue.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace juxta::ssl {
+
+Queue::Queue(int64_t size, int64_t dim, QueueInit init, Rng& rng, QueueOverflow overflow)
+    : overflow_(overflow) {
+  JX_CHECK(size > 0 && dim > 0, "queue: size ", size, " and dim ", dim, " must be positive");
+  rows_ = Tensor::zeros({size, dim});
+  ids_ = Tensor::full({size}, -1, DType::i64);
+  state_ = Tensor::from<int64_t>({0, init == QueueInit::random ? size : 0}, {2});
+  if (init == QueueInit::empty) return;
+  const Draw draw = rng.next();
+  float* p = rows_.write<float>("queue");
+  for (int64_t r = 0; r < size; ++r) {
+    double norm = 0;
+    for (int64_t c = 0; c < dim; ++c) {
+      const float v = draw.normal(static_cast<uint64_t>(r * dim + c));
+      p[r * dim + c] = v;
+      norm += static_cast<double>(v) * static_cast<double>(v);
+    }
+    const float inv = static_cast<float>(1.0 / std::max(std::sqrt(norm), 1e-12));
+    for (int64_t c = 0; c < dim; ++c) p[r * dim + c] *= inv;
+  }
+}
+
+int64_t Queue::pointer() const { return state_.data<int64_t>()[0]; }
+int64_t Queue::valid() const { return state_.data<int64_t>()[1]; }
+Tensor Queue::rows() const { return rows_.slice(0, 0, valid()); }
+Tensor Queue::ids() const { return ids_.slice(0, 0, valid()); }
+
+void Queue::push(const Tensor& keys_in, const Tensor& ids) {
+  JX_CHECK(keys_in.ndim() == 2 && keys_in.size(1) == rows_.size(1), "queue.push: expected keys [N, ",
+           rows_.size(1), "], got ", keys_in);
+  JX_CHECK(!ids.defined() || (ids.ndim() == 1 && ids.size(0) == keys_in.size(0)),
+           "queue.push: expected ids [", keys_in.size(0), "], got ", ids);
+  Tensor keys = keys_in.to(rows_.dtype()).contiguous(), key_ids = ids.defined() ? ids.contiguous() : ids;
+  const int64_t K = size();
+  int64_t at = pointer(), count = valid();
+  if (overflow_ == QueueOverflow::truncate && at + keys.size(0) > K) {
+    keys = keys.slice(0, 0, K - at);
+    if (key_ids.defined()) key_ids = key_ids.slice(0, 0, K - at);
+  }
+  int64_t first = 0;
+  if (keys.size(0) > K) {  // only the last K survive, at the places a row-by-row push would have left them
+    first = keys.size(0) - K;
+    at = (at + first) % K;
+  }
+  int64_t* id_rows = ids_.write<int64_t>("queue.push");
+  for (int64_t begin = first; begin < keys.size(0);) {
+    const int64_t n = std::min(keys.size(0) - begin, K - at);
+    Tensor slot = rows_.slice(0, at, at + n);
+    slot.copy_from(keys.slice(0, begin, begin + n), "queue.push");
+    for (int64_t i = 0; i < n; ++i)
+      id_rows[at + i] = key_ids.defined() ? key_ids.data<int64_t>()[begin + i] : -1;
+    begin += n;
+    at = (at + n) % K;
+    count = std::max(count, std::min(K, at == 0 ? K : std::max(count, at)));
+  }
+  int64_t* state = state_.write<int64_t>("queue.push");
+  state[0] = at;
+  state[1] = count;
+}
+
+}  // namespace juxta::ssl

@@ -1,0 +1,44 @@
+#pragma once
+// Queue of past keys (MoCo, He et al. 1911.05722): a ring [K, D] of unit rows with optional sample ids (card
+// 23b).
+//
+// Order of use: logits read the queue as it was before this batch's keys; backward; then push. A push before
+// backward is caught: it changes the version of a tensor that the loss saved.
+#include <string>
+
+#include "nn/module.h"
+#include "tensor/rng.h"
+
+namespace juxta::ssl {
+
+// Start: random, K random unit rows that serve as negatives until they are overwritten (MoCo); empty, only
+// written rows count.
+enum class QueueInit { random, empty };
+// A batch that reaches the end: wrap goes on at the start (exact ring); truncate drops what does not fit and
+// restarts at row 0.
+enum class QueueOverflow { wrap, truncate };
+
+class Queue {
+ public:
+  Queue() = default;
+  Queue(int64_t size, int64_t dim, QueueInit init, Rng& rng, QueueOverflow overflow = QueueOverflow::wrap);
+  // Rows that count, [n, D], in memory order; shares the queue's memory.
+  Tensor rows() const;
+  // Ids of those rows, i64 [n]; -1 for random rows and rows pushed without ids.
+  Tensor ids() const;
+  int64_t size() const { return rows_.size(0); }
+  int64_t valid() const;
+  int64_t pointer() const;
+  // Writes keys [N, D] (f32, detached) at the pointer, oldest out first. N may exceed K: the last K rows
+  // stay. ids: i64 [N] or undefined.
+  void push(const Tensor& keys, const Tensor& ids = {});
+  void visit(nn::Visitor& v) { v("rows", rows_), v("ids", ids_), v("state", state_); }
+
+ private:
+  Tensor rows_;   // [K, D]
+  Tensor ids_;    // [K]
+  Tensor state_;  // i64 [2]: pointer, valid rows
+  QueueOverflow overflow_ = QueueOverflow::wrap;
+};
+
+}  // namespace juxta::ssl

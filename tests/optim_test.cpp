@@ -1,0 +1,167 @@
+// Optimiser kernels on every table against f64, and the optimiser class: exclusions, missing gradients,
+// state, clipping.
+#include "kernels/optim.h"
+
+#include <cmath>
+
+#include "ssl/optim/optimizer.h"
+#include "ssl/optim/schedules.h"
+#include "tensor/parallel.h"
+#include "tests/harness.h"
+
+namespace juxta::test {
+namespace {
+
+using namespace juxta::ssl;
+
+struct Model {
+  std::vector<Var> vars;
+  std::vector<nn::NamedParameter> named;
+};
+
+Model make_model(DType dtype) {
+  Model m;
+  uint64_t seed = 1;
+  for (const Dims& d : {Dims{40000}, Dims{3, 7}, Dims{5}, Dims{1, 1}, Dims{130, 9}})
+    m.vars.push_back(Var::leaf(normal(d, seed++).to(dtype)));
+  const char* names[] = {"big.bias", "conv.weight", "conv.bias", "cls_token", "fc.weight"};
+  for (size_t i = 0; i < m.vars.size(); ++i) m.named.push_back({names[i], &m.vars[i]});
+  return m;
+}
+
+// Parameters after `steps` steps with gradients that depend on the step.
+std::vector<Tensor> run_optimizer(const std::string& name, const OptimizerOptions& o, DType dtype,
+                                  int steps = 4) {
+  Model m = make_model(dtype);
+  Optimizer opt(name, m.named, o);
+  for (int s = 0; s < steps; ++s) {
+    for (size_t i = 0; i < m.vars.size(); ++i)
+      m.vars[i].set_grad(
+          normal(m.vars[i].dims(), 50 + 10 * static_cast<uint64_t>(s) + i).to(DType::f32).to(dtype));
+    opt.step(0.05 / (s + 1), 0.1);
+  }
+  std::vector<Tensor> out;
+  for (const Var& v : m.vars) out.push_back(v.value().clone());
+  return out;
+}
+
+std::vector<std::pair<std::string, OptimizerOptions>> all_variants() {
+  std::vector<std::pair<std::string, OptimizerOptions>> list;
+  for (const OptimizerRow& r : optimizers()) list.emplace_back(r.name, OptimizerOptions{});
+  list.push_back({"sgd", {.momentum = 0}});
+  list.push_back({"sgd", {.momentum = 0.8, .dampening = 0.1}});
+  list.push_back({"sgd", {.momentum = 0.8, .nesterov = true}});
+  list.push_back({"adamw", {.amsgrad = true}});
+  list.push_back({"lars", {.nesterov = true, .denominator = "sum"}});
+  list.push_back({"lars", {.denominator = "sum", .clip_lr = true}});
+  list.push_back({"lamb", {.max_grad_norm = 1, .trust_clip = true, .always_adapt = true}});
+  return list;
+}
+
+TEST(Optim, EveryOptimizerOnEveryTableAgreesWithF64) {
+  for (const auto& [name, options] : all_variants()) {
+    const std::vector<Tensor> truth = run_optimizer(name, options, DType::f64);
+    for (Isa isa : host_isas()) {
+      const ForceTable force(isa);
+      const int threads = num_threads();
+      set_num_threads(1);
+      const std::vector<Tensor> one = run_optimizer(name, options, DType::f32);
+      set_num_threads(3);
+      const std::vector<Tensor> three = run_optimizer(name, options, DType::f32);
+      set_num_threads(threads);
+      for (size_t i = 0; i < truth.size(); ++i) {
+        EXPECT_LE(max_abs_diff(one[i], truth[i]), 3e-6 * max_abs(truth[i]))
+            << name << " " << name_of(isa) << " " << i;
+        EXPECT_TRUE(same_bits(one[i], three[i])) << name << " " << name_of(isa);
+      }
+    }
+  }
+}
+
+TEST(Optim, DecaySparesBiasesGainsAndTokens) {
+  Model m = make_model(DType::f32);
+  const Optimizer opt("adamw", m.named, {});
+  const bool expected[] = {false, true, false, false, true};
+  for (size_t i = 0; i < m.named.size(); ++i) EXPECT_EQ(opt.decays(i), expected[i]) << m.named[i].name;
+}
+
+TEST(Optim, AParameterWithoutGradientIsSkippedEntirely) {
+  Model m = make_model(DType::f32);
+  Optimizer opt("adamw", m.named, {});
+  const Tensor before = m.vars[1].value().clone();
+  m.vars[0].set_grad(Tensor::full({40000}, 1.0));
+  opt.step(0.1, 0.5);
+  EXPECT_TRUE(same_bits(m.vars[1].value(), before));
+  EXPECT_EQ(opt.state().size(), 3u);  // step, exp_avg, exp_avg_sq of one parameter
+}
+
+TEST(Optim, StateRoundTripContinuesBitForBit) {
+  for (const auto& [name, options] : all_variants()) {
+    const std::vector<Tensor> straight = run_optimizer(name, options, DType::f32, 4);
+    Model m = make_model(DType::f32);
+    auto first = std::make_unique<Optimizer>(name, m.named, options);
+    for (int s = 0; s < 4; ++s) {
+      if (s == 2) {
+        nn::StateDict saved;
+        for (const auto& [key, t] : first->state()) saved.emplace_back(key, t.clone());
+        first = std::make_unique<Optimizer>(name, m.named, options);
+        first->load_state(saved);
+      }
+      for (size_t i = 0; i < m.vars.size(); ++i)
+        m.vars[i].set_grad(normal(m.vars[i].dims(), 50 + 10 * static_cast<uint64_t>(s) + i).to(DType::f32));
+      first->step(0.05 / (s + 1), 0.1);
+    }
+    for (size_t i = 0; i < straight.size(); ++i)
+      EXPECT_TRUE(same_bits(m.vars[i].value(), straight[i])) << name;
+  }
+}
+
+TEST(Optim, ClippingScalesByTheGlobalNorm) {
+  Model m = make_model(DType::f32);
+  m.vars[1].set_grad(Tensor::full({3, 7}, 2.0));
+  m.vars[2].set_grad(Tensor::full({5}, 4.0));
+  const double norm = std::sqrt(21 * 4.0 + 5 * 16.0);
+  EXPECT_NEAR(grad_norm(m.named), norm, 1e-5);
+  EXPECT_NEAR(clip_grad_norm(m.named, 1.0), norm, 1e-5);
+  EXPECT_NEAR(grad_norm(m.named), 1.0, 1e-5);
+  EXPECT_NEAR(clip_grad_norm(m.named, 10.0, INFINITY), 4.0 / norm, 1e-6);
+}
+
+TEST(Optim, ErrorsAreClear) {
+  Model m = make_model(DType::f32);
+  expect_error([&] { Optimizer("adamv", m.named, {}); }, {"optim.name", "adamv", "adam"});
+  expect_error([&] { Optimizer("lars", m.named, {.denominator = "x"}); }, {"denominator", "joint"});
+  Optimizer opt("sgd", m.named, {});
+  expect_error([&] { opt.load_state({{"exp_avg.other", Tensor::zeros({1})}}); }, {"exp_avg.other"});
+  expect_error([&] { opt.load_state({{"exp_avg.conv.bias", Tensor::zeros({1})}}); }, {"conv.bias", "[5]"});
+}
+
+// The mutant of this file: AdamW with coupled decay is another optimiser, and the comparison must see it.
+TEST(Optim, MutantIsCaught) {
+  const std::vector<Tensor> a = run_optimizer("adam", {}, DType::f64),
+                            b = run_optimizer("adamw", {}, DType::f64);
+  EXPECT_GT(max_abs_diff(a[1], b[1]), 3e-6 * max_abs(b[1]));
+}
+
+TEST(Schedules, WarmUpConventionsAndEnds) {
+  CosineSchedule s{.base = 2, .steps = 100, .warmup = 10};
+  EXPECT_EQ(s.at(0), 0.0);
+  EXPECT_EQ(s.at(5), 1.0);
+  EXPECT_EQ(s.at(10), 2.0);
+  EXPECT_GT(s.at(99), 0.0);
+  s.index = Warmup::skip_first;
+  EXPECT_EQ(s.at(9), 2.0);
+  s.index = Warmup::linspace;
+  EXPECT_EQ(s.at(9), 2.0);
+  EXPECT_EQ(s.at(10), 2.0);
+  s.endpoint = true;
+  EXPECT_NEAR(s.at(99), 0.0, 1e-15);
+  EXPECT_EQ(momentum_cosine(0.996, 0, 10), 0.996);
+  EXPECT_EQ(momentum_cosine(0.996, 10, 10), 1.0);
+  EXPECT_EQ(freeze_then_constant(0.9, 3, 3), 1.0);
+  EXPECT_EQ(freeze_then_constant(0.9, 3, 4), 0.9);
+  EXPECT_NEAR(multistep(0.03, {120, 160}, 0.1, 160), 0.0003, 1e-12);
+}
+
+}  // namespace
+}  // namespace juxta::test
