@@ -1,8 +1,11 @@
 #include "kernels/conv.h"
 
+#include <type_traits>
+
 #include "autograd/ops.h"
 #include "autograd/rule.h"
 #include "kernels/conv_plan.h"
+#include "kernels/packed.h"
 
 namespace juxta {
 
@@ -11,40 +14,52 @@ namespace {
 // Which way a tap convolution reads the weight [O, I/g, k..]: from I to O, or from O back to I.
 enum class Way { forward, back };
 
-// The weights of all calls, one packing after the other.
-struct PackedCalls {
-  Tensor bytes;
-  std::vector<int64_t> offset;
-};
+// What a packing depends on besides the contents of the weight. Sizes of images enter only as the number of
+// phases.
+PackKey pack_key(const void* layout, const ConvShape& s, const Tensor& weight, Way way) {
+  const auto phases = [&](int axis) { return way == Way::back ? std::min(s.stride[axis], s.in[axis]) : 1; };
+  const int64_t flags = (way == Way::back ? 1 : 0) + (s.stride[1] == s.stride[2] ? 2 : 0) +
+                        (s.padding[1] == s.padding[2] ? 4 : 0);
+  return {layout,
+          {weight.offset(), s.out_channels << 32 | s.in_channels,
+           flags << 48 | s.kernel[0] << 32 | s.kernel[1] << 16 | s.kernel[2], s.stride[2],
+           s.dilation[2] << 32 | s.padding[2], s.groups << 40 | phases(1) << 20 | phases(2)}};
+}
 
+// The weights of all calls, one packing after the other, each from `offset` bytes on.
 template <class T>
-PackedCalls pack_weights(const ConvTable<T>& table, const ConvShape& s, const Tensor& weight, Way way,
-                         const std::vector<ConvCall>& calls) {
-  PackedCalls packed;
+Tensor pack_weights(const ConvTable<T>& table, const ConvShape& s, const Tensor& weight, Way way,
+                    const std::vector<ConvCall>& calls, std::vector<int64_t>& offset) {
   int64_t bytes = 0;
   for (const ConvCall& c : calls) {
     const ConvGeometry& g = c.geometry;
-    packed.offset.push_back(bytes);
+    offset.push_back(bytes);
     bytes += (conv_packed_bytes<T>(g.tap_count, g.groups, g.in_group, g.out_group) + 63) / 64 * 64;
   }
-  packed.bytes = Tensor::empty({bytes}, DType::u8, weight.device());
-  auto* to = packed.bytes.write<uint8_t>("conv");
   const int64_t k = s.kernel_size(), row = s.in_channels / s.groups * k;
-  for (size_t i = 0; i < calls.size(); ++i) {
-    const ConvGeometry& g = calls[i].geometry;
-    const ConvPack<T> args{weight.data<Acc<T>>(),
-                           to + packed.offset[i],
-                           g.taps,
-                           g.tap_count,
-                           g.groups,
-                           g.in_group,
-                           g.out_group,
-                           s.out_channels / s.groups * row,
-                           way == Way::forward ? row : k,
-                           way == Way::forward ? k : row};
-    run(weight.device(), table.pack, args, conv_pack_items(g.groups, g.in_group, g.out_group), 1);
+  const auto pack = [&](float* to) {
+    for (size_t i = 0; i < calls.size(); ++i) {
+      const ConvGeometry& g = calls[i].geometry;
+      const ConvPack<T> args{weight.data<Acc<T>>(),
+                             to + offset[i] / 4,
+                             g.taps,
+                             g.tap_count,
+                             g.groups,
+                             g.in_group,
+                             g.out_group,
+                             s.out_channels / s.groups * row,
+                             way == Way::forward ? row : k,
+                             way == Way::forward ? k : row};
+      run(weight.device(), table.pack, args, conv_pack_items(g.groups, g.in_group, g.out_group), 1);
+    }
+  };
+  if constexpr (std::is_same_v<T, double>) {  // gradient checks write through a pointer, without new versions
+    Tensor packed = Tensor::empty({bytes / 4}, DType::f32, weight.device());
+    pack(packed.write<float>("conv"));
+    return packed;
   }
-  return packed;
+  return packed_weights(weight, pack_key(reinterpret_cast<const void*>(table.pack), s, weight, way),
+                        bytes / 4, pack);
 }
 
 // y (forward) or dx (back) from x or dy; `bias` may be undefined.
@@ -57,12 +72,13 @@ void convolve(const ConvShape& s, Way way, const Tensor& x, const Tensor& weight
     calls.push_back(plan_conv(s));
   else
     calls = plan_conv_data(s);
-  const PackedCalls packed = pack_weights(table, s, weight, way, calls);
+  std::vector<int64_t> offset;
+  const Tensor packed = pack_weights(table, s, weight, way, calls, offset);
   for (size_t i = 0; i < calls.size(); ++i) {
     const ConvCall& c = calls[i];
     TapConv<T> args{.g = c.geometry,
                     .x = x.data<T>(),
-                    .packed = packed.bytes.data<uint8_t>() + packed.offset[i],
+                    .packed = packed.data<float>() + offset[i] / 4,
                     .bias = data_or_null<Acc<T>>(bias),
                     .y = y.write<T>("conv")};
     for (int axis = 0; axis < 3; ++axis) {

@@ -111,16 +111,15 @@ void conv(const TapConv<typename M::Input>& a, int64_t task, int64_t task_end) {
   }
 }
 
-template <class T>
-void weight_grad(const ConvWeightGrad<T>& a, int64_t item, int64_t item_end) {
-  float* block = scratch_floats(Scratch::conv, kConvBlock);
+template <class M>
+void weight_grad(const ConvWeightGrad<typename M::Input>& a, int64_t item, int64_t item_end) {
   const int64_t runs = conv_channel_runs(a.g, a.channels);
   for (int64_t k = item; k < item_end; ++k) {
     if (a.g.in_group == 1 && a.g.out_group == 1) {
       const int64_t c = k % runs * a.channels, end = c + a.channels;
       depthwise_grad(a, k / runs, c, end < a.g.groups ? end : a.g.groups);
     } else {
-      grad_item(a, k / (runs * a.g.groups), k / runs % a.g.groups, k % runs, block);
+      grad_item<M>(a, k / (runs * a.g.groups), k / runs % a.g.groups, k % runs);
     }
   }
 }
@@ -164,15 +163,17 @@ void bias_grad(const ConvBiasGrad<T>& a, int64_t run, int64_t run_end) {
 
 #if JX_LEVEL >= 3
 using Bf16Units = PairUnits;
+using Bf16Grad = PixelPairs;
 #else
 using Bf16Units = WideUnits<bf16>;
+using Bf16Grad = WideUnits<bf16>;
 #endif
 
 }  // namespace
 
 extern const ConvTable<float> conv_f32{pack<WideUnits<float>, float>, conv<WideUnits<float>>,
-                                       weight_grad<float>, weight_sum, bias_grad<float>};
-extern const ConvTable<bf16> conv_bf16{pack<Bf16Units, bf16>, conv<Bf16Units>, weight_grad<bf16>, weight_sum,
-                                       bias_grad<bf16>};
+                                       weight_grad<WideUnits<float>>, weight_sum, bias_grad<float>};
+extern const ConvTable<bf16> conv_bf16{pack<Bf16Units, bf16>, conv<Bf16Units>, weight_grad<Bf16Grad>,
+                                       weight_sum, bias_grad<bf16>};
 
 }  // namespace juxta::JX_ISA

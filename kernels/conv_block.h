@@ -18,6 +18,7 @@ template <class T>
 struct WideUnits {
   using Input = T;
   static constexpr int kChannels = kUnits;  // per channel block
+  static constexpr int kPixels = 1;         // per unit
   [[gnu::always_inline]] static int units(int channels) { return channels; }
   [[gnu::always_inline]] static F32 mul_add(F32 a, F32 w, F32 acc) { return fma(a, w, acc); }
   // All 16 units of `to` are written: channels n.. count as 0.
@@ -46,7 +47,7 @@ struct WideUnits {
 // Two bf16 channels per unit, multiplied and summed by one instruction.
 struct PairUnits {
   using Input = bf16;
-  static constexpr int kChannels = 2 * kUnits;
+  static constexpr int kChannels = 2 * kUnits, kPixels = 1;
   [[gnu::always_inline]] static int units(int channels) { return (channels + 1) / 2; }
   [[gnu::always_inline]] static F32 mul_add(F32 a, F32 w, F32 acc) {
     return VF(_mm512_dpbf16_ps(acc.v, __builtin_bit_cast(__m512bh, a.v), __builtin_bit_cast(__m512bh, w.v)));
@@ -62,6 +63,22 @@ struct PairUnits {
   // Channels c and c + 1 of a weight; `left` channels are left, this one included.
   [[gnu::always_inline]] static float pack(const float* w, int64_t channel_stride, int64_t left) {
     return __builtin_bit_cast(float, round(*w) | (left > 1 ? round(w[channel_stride]) << 16 : 0u));
+  }
+};
+
+// Two neighbouring pixels of one channel per unit, for sums over pixels: unit q holds pixels q and q + 1, so
+// that every tap finds its pairs aligned.
+struct PixelPairs {
+  using Input = bf16;
+  static constexpr int kChannels = kUnits, kPixels = 2;
+  [[gnu::always_inline]] static F32 mul_add(F32 a, F32 w, F32 acc) { return PairUnits::mul_add(a, w, acc); }
+  // Channels 0 to n - 1 of a pixel, the others 0.
+  [[gnu::always_inline]] static VU channels(const bf16* from, int n) {
+    const __mmask16 lanes = n >= kUnits ? 0xffffu : static_cast<__mmask16>((1u << n) - 1u);
+    return __builtin_convertvector(__builtin_bit_cast(VH, _mm256_maskz_loadu_epi16(lanes, from)), VU);
+  }
+  [[gnu::always_inline]] static void join(float* to, VU first, VU second) {
+    store(to, F32(__builtin_bit_cast(VF, first | (second << 16))));
   }
 };
 #endif
@@ -103,6 +120,24 @@ JX_INLINE void zero_columns(float* to, const BlockMap& m, int64_t col, int64_t c
     for (int64_t i = col * kUnits; i < col_end * kUnits; i += kWidth) store(to + b * m.block + i, F32(0.0f));
 }
 
+#if JX_LEVEL >= 3
+// Columns [begin, end) of a phase hold pixels, the others padding; x is the address of column 0.
+JX_INLINE void copy_pairs(const BlockMap& m, const bf16* x, int64_t step, int64_t begin, int64_t end,
+                          float* to) {
+  for (int64_t b = 0; b < m.blocks; ++b, to += m.block) {
+    const int n = b + 1 < m.blocks ? kUnits : m.last;
+    VU first{};
+    if (begin == 0 && end > 0) first = PixelPairs::channels(x + b * kUnits, n);
+    for (int64_t q = 0; q < m.cols; ++q) {
+      VU second{};
+      if (q + 1 >= begin && q + 1 < end) second = PixelPairs::channels(x + (q + 1) * step + b * kUnits, n);
+      PixelPairs::join(to + q * kUnits, first, second);
+      first = second;
+    }
+  }
+}
+#endif
+
 // One row of x (null: padding) into all phases of one block row; `first` is the position of column 0, phase
 // 0.
 template <class M>
@@ -115,15 +150,19 @@ template <class M>
     if (end > m.cols) end = m.cols;
     if (end < 0 || !x) end = 0;
     if (begin > end) begin = end;
-    zero_columns(to, m, 0, begin);
-    for (int64_t q = begin; q < end; ++q) {
-      const typename M::Input* from = x + (at + q * step) * pixel;
-      float* unit = to + q * kUnits;
-      for (int64_t b = 0; b + 1 < m.blocks; ++b, unit += m.block, from += M::kChannels)
-        M::copy(unit, from, M::kChannels);
-      M::copy(unit, from, m.last);
+    if constexpr (M::kPixels == 2) {
+      copy_pairs(m, x + at * pixel, step * pixel, begin, end, to);
+    } else {
+      zero_columns(to, m, 0, begin);
+      for (int64_t q = begin; q < end; ++q) {
+        const typename M::Input* from = x + (at + q * step) * pixel;
+        float* unit = to + q * kUnits;
+        for (int64_t b = 0; b + 1 < m.blocks; ++b, unit += m.block, from += M::kChannels)
+          M::copy(unit, from, M::kChannels);
+        M::copy(unit, from, m.last);
+      }
+      zero_columns(to, m, end, m.cols);
     }
-    zero_columns(to, m, end, m.cols);
   }
 }
 

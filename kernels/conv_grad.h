@@ -1,46 +1,45 @@
 #pragma once
 // Register tiles of the weight gradient: taps x input channels x vectors of output channels stay in registers
-// while the pixels of one task go by; x comes from the block of conv_block.h, dy from memory.
+// while the pixels of one task go by. x comes from the block of conv_block.h, dy from panels
+// [output vectors][step][vectors * kWidth] beside it: the rows of dy in memory lie so far apart that they
+// would fall into few sets of the first cache. A step is one pixel in f32, two where the CPU multiplies pairs
+// of bf16.
 #include "kernels/conv_block.h"
 
 namespace juxta::JX_ISA {
 
-template <class T>
+// Most pixels of a task, and output channels that are packed at a time.
+inline constexpr int64_t kGradPixels = 160, kGradOutputs = 256;
+
 struct GradTile {
   const float* a[9];  // the block at the first pixel, per tap
-  const T* dy;        // the first output channel at the first pixel
+  const float* dy;    // panel of these output channels
   float* part[9];     // sums [channel][out_group], per tap
-  int64_t images, rows, cols;
-  int64_t a_image, a_row;              // floats between images and rows of the block
-  int64_t dy_image, dy_row, dy_pixel;  // elements of dy
-  int64_t part_row;                    // out_group
-  int taps, channels, lanes;           // of these sums, how many are wanted
+  int64_t images, rows, steps;
+  int64_t a_image, a_row;     // floats between images and rows of the block
+  int64_t part_row;           // out_group
+  int taps, channels, lanes;  // of these sums, how many are wanted
 };
 
-// C channels, G taps, V vectors; Full: every lane is wanted.
-template <class T, int C, int G, int V, bool Full>
-static void grad_tile(const GradTile<T>& t) {
+// C channels, G taps, V vectors.
+template <class M, int C, int G, int V>
+static void grad_tile(const GradTile& t) {
   F32 acc[G * C * V];
 #pragma GCC unroll 32
   for (int i = 0; i < G * C * V; ++i) acc[i] = F32(0.0f);
+  const float* dy = t.dy;
   for (int64_t n = 0; n < t.images; ++n)
     for (int64_t r = 0; r < t.rows; ++r) {
-      const T* dy = t.dy + n * t.dy_image + r * t.dy_row;
       int64_t at = n * t.a_image + r * t.a_row;
-      for (int64_t q = 0; q < t.cols; ++q, at += kUnits, dy += t.dy_pixel) {
+      for (int64_t q = 0; q < t.steps; ++q, at += M::kPixels * kUnits, dy += V * kWidth) {
         F32 d[V];
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) {
-          const int n_left = t.lanes - v * kWidth;
-          d[v] = Full || n_left >= kWidth ? load(dy + v * kWidth)
-                 : n_left > 0             ? load_n(dy + v * kWidth, n_left)
-                                          : F32(0.0f);
-        }
+        for (int v = 0; v < V; ++v) d[v] = load(dy + v * kWidth);
 #pragma GCC unroll 32
         for (int i = 0; i < G * C; ++i) {
           const F32 a(t.a[i / C][at + i % C]);
 #pragma GCC unroll 4
-          for (int v = 0; v < V; ++v) acc[i * V + v] = fma(a, d[v], acc[i * V + v]);
+          for (int v = 0; v < V; ++v) acc[i * V + v] = M::mul_add(a, d[v], acc[i * V + v]);
         }
       }
     }
@@ -56,101 +55,140 @@ static void grad_tile(const GradTile<T>& t) {
   }
 }
 
-template <class T>
-using GradTileFn = void (*)(const GradTile<T>&);
-
-// How many channels, taps and output vectors a tile covers, by the channels there are.
-template <class T>
+// How many channels, taps and output vectors a tile covers.
 struct GradShape {
   int channels, taps, vectors;
-  GradTileFn<T> full, part;
+  void (*run)(const GradTile&);
 };
-template <class T, int C, int G, int V>
-[[gnu::always_inline]] static inline GradShape<T> grad_shape() {
-  return {C, G, V, grad_tile<T, C, G, V, true>, grad_tile<T, C, G, V, false>};
+template <class M, int C, int G, int V>
+[[gnu::always_inline]] static inline GradShape grad_shape() {
+  return {C, G, V, grad_tile<M, C, G, V>};
 }
-template <class T>
-[[gnu::always_inline]] static inline GradShape<T> pick_grad(int64_t in, int64_t out) {
-  constexpr int kTall = JX_LEVEL >= 2 ? 16 : 8, kFew = JX_LEVEL >= 2 ? 3 : 2;
+// Few channels take several taps instead: enough sums in flight, and little waste.
+template <class M>
+[[gnu::always_inline]] static inline GradShape pick_grad(int64_t in, int64_t out) {
   const bool narrow = out <= kWidth;
-  if (in == 1) return grad_shape<T, 1, 9, 1>();
-  if (in <= 4)
-    return narrow || JX_LEVEL < 2 ? grad_shape<T, 4, kFew, 1>() : grad_shape < T, 4, 3,
-           JX_LEVEL < 2 ? 1 : 2 > ();
-  return narrow ? grad_shape<T, kTall, 1, 1>() : grad_shape<T, kTall / 2, 1, 2>();
+  if (in == 1) return grad_shape<M, 1, 9, 1>();
+#if JX_LEVEL >= 2
+  if (in <= 4) return narrow ? grad_shape<M, 4, 3, 1>() : grad_shape<M, 4, 3, 2>();
+  return narrow ? grad_shape<M, 16, 1, 1>() : grad_shape<M, 8, 1, 2>();
+#else
+  if (in <= 4) return grad_shape<M, 4, 2, 1>();
+  return narrow ? grad_shape<M, 8, 1, 1>() : grad_shape<M, 4, 1, 2>();
+#endif
 }
 
-// All taps of one group over one task: a run of channels [c, c_end) in the block.
-template <class T>
-static void grad_task(const ConvWeightGrad<T>& a, int64_t group, int64_t c, int64_t c_end, const ConvTask& t,
-                      float* sums, const BlockMap& m, const float* block, const ConvTap* taps,
-                      int64_t tap_count) {
+// One row of dy, `lanes` channels from `dy` on, into a panel.
+template <class M>
+[[gnu::always_inline]] static inline float* pack_dy_row(const typename M::Input* dy, int64_t pixel,
+                                                        int64_t cols, int vectors, int lanes, float* to) {
+  for (int64_t q = 0; q < cols; q += M::kPixels, dy += M::kPixels * pixel)
+    for (int v = 0; v < vectors; ++v, to += kWidth) {
+      const int left = lanes - v * kWidth, n = left < 0 ? 0 : left < kWidth ? left : kWidth;
+      const typename M::Input* from = dy + v * kWidth;
+      if constexpr (M::kPixels == 2)
+        M::join(to, M::channels(from, n), M::channels(from + pixel, q + 1 < cols ? n : 0));
+      else
+        store(to, n == 0 ? F32(0.0f) : load_part(from, n));
+    }
+  return to;
+}
+
+// dy of one task from output channel `o` on, at most kGradOutputs channels, as panels.
+template <class M>
+static void pack_dy(const ConvWeightGrad<typename M::Input>& a, const ConvTask& t, int64_t group, int64_t o,
+                    int vectors, float* to) {
   const ConvGeometry& g = a.g;
-  const int64_t pixel = g.groups * g.out_group;
-  const GradShape<T> shape = pick_grad<T>(c_end - c < kUnits ? c_end - c : kUnits, g.out_group);
-  GradTile<T> tile;
+  const int64_t pixel = g.groups * g.out_group, wide = vectors * kWidth;
+  for (int64_t k = o; k < g.out_group && k < o + kGradOutputs; k += wide) {
+    const int lanes = static_cast<int>(g.out_group - k < wide ? g.out_group - k : wide);
+    for (int64_t n = t.image; n < t.image_end; ++n)
+      for (int64_t r = t.row; r < t.row_end; ++r) {
+        const int64_t first = ((n * g.out[0] + t.d) * g.out[1] + r) * g.out[2] + t.col;
+        to = pack_dy_row<M>(a.dy + first * pixel + group * g.out_group + k, pixel, t.col_end - t.col, vectors,
+                            lanes, to);
+      }
+  }
+}
+
+// Channels [c, c_end) of one group (they are in the block) and taps [tap, tap_end), over one task.
+struct GradRun {
+  int64_t group, c, c_end, tap, tap_end;
+};
+
+template <class M>
+static void grad_taps(const ConvWeightGrad<typename M::Input>& a, const GradRun& run, const ConvTask& t,
+                      float* sums, const BlockMap& m, const float* block, int64_t o, const GradShape& shape,
+                      const float* dy) {
+  const ConvGeometry& g = a.g;
+  GradTile tile;
   tile.images = t.image_end - t.image;
   tile.rows = t.row_end - t.row;
-  tile.cols = t.col_end - t.col;
+  tile.steps = (t.col_end - t.col + M::kPixels - 1) / M::kPixels;
   tile.a_image = m.image;
   tile.a_row = m.row * g.in_step[1];
-  tile.dy_pixel = pixel;
-  tile.dy_row = g.out[2] * pixel;
-  tile.dy_image = g.out[0] * g.out[1] * tile.dy_row;
   tile.part_row = g.out_group;
-  const T* dy = a.dy + t.image * tile.dy_image + (t.d * g.out[1] + t.row) * tile.dy_row + t.col * pixel +
-                group * g.out_group;
-  for (int64_t o = 0; o < g.out_group; o += shape.vectors * kWidth) {
-    const int64_t lanes = g.out_group - o, wide = shape.vectors * kWidth;
-    tile.lanes = static_cast<int>(lanes < wide ? lanes : wide);
-    tile.dy = dy + o;
-    for (int64_t tap = 0; tap < tap_count; tap += shape.taps) {
-      const int64_t more = tap_count - tap;
+  const int64_t wide = shape.vectors * kWidth, panel = tile.images * tile.rows * tile.steps * wide;
+  tile.dy = dy;
+  for (int64_t k = o; k < g.out_group && k < o + kGradOutputs; k += wide, tile.dy += panel) {
+    tile.lanes = static_cast<int>(g.out_group - k < wide ? g.out_group - k : wide);
+    for (int64_t tap = run.tap; tap < run.tap_end; tap += shape.taps) {
+      const int64_t more = run.tap_end - tap;
       tile.taps = static_cast<int>(more < shape.taps ? more : shape.taps);
-      for (int64_t k = c; k < c_end; k += shape.channels) {
-        const int64_t left = c_end - k;
+      for (int64_t c = run.c; c < run.c_end; c += shape.channels) {
+        const int64_t left = run.c_end - c, i = c - run.c;
         tile.channels = static_cast<int>(left < shape.channels ? left : shape.channels);
-        for (int i = 0; i < shape.taps; ++i) {  // unwanted taps repeat the last one
-          const ConvTap& from = taps[tap + (i < tile.taps ? i : tile.taps - 1)];
-          tile.a[i] = block + tap_offset(g, m, from) + (k - c) / kUnits * m.block + (k - c) % kUnits;
-          const int64_t row = (group * g.tap_count + (&from - g.taps)) * g.in_group + k;
-          tile.part[i] = sums + row * g.out_group + o;
+        for (int q = 0; q < shape.taps; ++q) {  // unwanted taps repeat the last one
+          const int64_t at = tap + (q < tile.taps ? q : tile.taps - 1);
+          tile.a[q] = block + tap_offset(g, m, g.taps[at]) + i / kUnits * m.block + i % kUnits;
+          tile.part[q] = sums + ((run.group * g.tap_count + at) * g.in_group + c) * g.out_group + k;
         }
-        (tile.lanes == wide ? shape.full : shape.part)(tile);
+        shape.run(tile);
       }
     }
   }
 }
 
-// One item: the sums of one part for one group and one run of channels.
-template <class T>
-static void grad_item(const ConvWeightGrad<T>& a, int64_t part, int64_t group, int64_t run, float* block) {
+template <class M>
+static void grad_task(const ConvWeightGrad<typename M::Input>& a, const GradRun& run, const ConvTask& t,
+                      float* sums, float* block) {
   const ConvGeometry& g = a.g;
+  const int64_t channels = run.c_end - run.c;
+  const BlockMap m = map_block<M>(g, t, channels);
+  fill_block<M>(g, t, m, a.x + run.group * g.in_group + run.c, block);
+  const GradShape shape = pick_grad<M>(channels < kUnits ? channels : kUnits, g.out_group);
+  float* dy = block + kConvBlock;
+  for (int64_t o = 0; o < g.out_group; o += kGradOutputs) {
+    pack_dy<M>(a, t, run.group, o, shape.vectors, dy);
+    grad_taps<M>(a, run, t, sums, m, block, o, shape, dy);
+  }
+}
+
+// One item: the sums of one part for one group and one run of channels.
+template <class M>
+static void grad_item(const ConvWeightGrad<typename M::Input>& a, int64_t part, int64_t group, int64_t run) {
+  const ConvGeometry& g = a.g;
+  float* block = scratch_floats(Scratch::conv, kConvBlock + kGradPixels * kGradOutputs);
   const int64_t c = run * a.channels, c_end = c + a.channels < g.in_group ? c + a.channels : g.in_group;
   float* sums = a.part + part * g.groups * g.tap_count * g.in_group * g.out_group;
   for (int64_t tap = 0; tap < g.tap_count; ++tap)
     __builtin_memset(sums + ((group * g.tap_count + tap) * g.in_group + c) * g.out_group, 0,
                      static_cast<size_t>((c_end - c) * g.out_group) * sizeof(float));
-  const T* x = a.x + group * g.in_group + c;
   const int64_t tasks = conv_tasks(g);
   for (int64_t k = conv_part_begin(tasks, a.parts, part); k < conv_part_begin(tasks, a.parts, part + 1);
        ++k) {
     const ConvTask t = conv_task(g, k);
     if (!g.tile.gather) {
-      const BlockMap m = map_block<WideUnits<T>>(g, t, c_end - c);
-      fill_block<WideUnits<T>>(g, t, m, x, block);
-      grad_task(a, group, c, c_end, t, sums, m, block, g.taps, g.tap_count);
+      grad_task<M>(a, {group, c, c_end, 0, g.tap_count}, t, sums, block);
       continue;
     }
-    for (int64_t tap = 0; tap < g.tap_count; ++tap) {
-      ConvWeightGrad<T> one = a;
+    for (int64_t tap = 0; tap < g.tap_count; ++tap) {  // all windows together would not fit the block
+      ConvWeightGrad<typename M::Input> one = a;
       for (int axis = 0; axis < 3; ++axis) {
         one.g.tap_min[axis] = g.taps[tap].offset[axis];
         one.g.tap_span[axis] = 0;
       }
-      const BlockMap m = map_block<WideUnits<T>>(one.g, t, c_end - c);
-      fill_block<WideUnits<T>>(one.g, t, m, x, block);
-      grad_task(one, group, c, c_end, t, sums, m, block, g.taps + tap, 1);
+      grad_task<M>(one, {group, c, c_end, tap, tap + 1}, t, sums, block);
     }
   }
 }

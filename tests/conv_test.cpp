@@ -201,6 +201,23 @@ TEST(Conv, EmptyBatchGivesEmptyOutputAndZeroGradient) {
   EXPECT_EQ(max_abs(b.grad()), 0.0);
 }
 
+// Packings are kept with the weight until it is written; strides and directions do not share one.
+TEST(Conv, PackedWeightsFollowTheWeight) {
+  const Var x(normal({1, 6, 6, 4}, 15).to(DType::f32));
+  Tensor w = normal({4, 4, 3, 3}, 16).to(DType::f32);
+  for (const ConvOptions& o : {ConvOptions{.padding = 1}, ConvOptions{.stride = 2, .padding = 1}}) {
+    const Tensor before = conv2d(x, Var(w), Var(), o).value();
+    const Tensor transposed = conv_transpose2d(x, Var(w), Var(), o).value();
+    EXPECT_TRUE(same_bits(conv2d(x, Var(w), Var(), o).value(), before));
+    EXPECT_TRUE(same_bits(conv2d(x, Var(w.clone()), Var(), o).value(), before));
+    EXPECT_TRUE(same_bits(conv_transpose2d(x, Var(w.clone()), Var(), o).value(), transposed));
+    w.fill(1.0, "test");
+    EXPECT_FALSE(same_bits(conv2d(x, Var(w), Var(), o).value(), before));
+    w.copy_from(normal({4, 4, 3, 3}, 16), "test");
+    EXPECT_TRUE(same_bits(conv2d(x, Var(w), Var(), o).value(), before));
+  }
+}
+
 // Video is not an op yet, but the kernels carry three axes: fast tables against the reference.
 TEST(Conv, ThreeAxesInTheKernels) {
   ConvShape s{.batch = 2,
