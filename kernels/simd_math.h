@@ -68,12 +68,22 @@ JX_INLINE F32 expm1(F32 x) {
   return select(x != x, x, select(x == F32(0.0f), x, y));
 }
 
+// x = 2^whole mantissa with mantissa in [sqrt 1/2, sqrt 2), for normal x > 0; anything for other x. Unsigned
+// arithmetic, since those others may wrap around.
+struct Split {
+  F32 mantissa;
+  VI whole;
+};
+JX_INLINE Split split_exponent(F32 x) {
+  const uint32_t sqrt_half = 0x3f3504f3;
+  const VU b = __builtin_bit_cast(VU, x.v) - sqrt_half;
+  return {from_bits(__builtin_bit_cast(VI, (b & 0x7fffffu) + sqrt_half)), __builtin_bit_cast(VI, b) >> 23};
+}
+
 // log(2^-shift (x + c)) for normal x > 0 and |c| far below x: x = 2^e m with m in [sqrt 1/2, sqrt 2),
 // f = m - 1 + 2^-e c, log(1 + f) = f - f^2 / 2 + f^3 p(f).
 JX_INLINE F32 log_of_sum(F32 x, F32 c, F32 shift) {
-  const int32_t sqrt_half = 0x3f3504f3;
-  const VI b = bits(x) - sqrt_half, whole = b >> 23;
-  const F32 m = from_bits((b & 0x7fffff) + sqrt_half);
+  const auto [m, whole] = split_exponent(x);
   const VI down = 127 - whole;  // -1 for x near the largest float, where c is lost in x anyway
   const F32 f = fma(c, from_bits((down & ~(down >> 31)) << 23), m - F32(1.0f));
   const F32 e = to_float(whole) - shift;
@@ -212,12 +222,10 @@ JX_INLINE F32 pow(F32 x, double p) {
   using VD = double __attribute__((vector_size(kWidth * 8)));
   if (p == 0.0) return F32(1.0f);
   const F32 z = abs(x), scaled = select(z < F32(0x1p-126f), z * F32(0x1p23f), z);
-  const int32_t sqrt_half = 0x3f3504f3;
-  const VI b = bits(scaled) - sqrt_half;
-  const VI whole = (b >> 23) - (23 & (z < F32(0x1p-126f)).v);
-  const VF mantissa = from_bits((b & 0x7fffff) + sqrt_half).v;
+  const Split split = split_exponent(scaled);
+  const VI whole = split.whole - (23 & (z < F32(0x1p-126f)).v);
   // log m = 2 artanh(s), s = (m - 1) / (m + 1), |s| < 0.172
-  const VD m = __builtin_convertvector(mantissa, VD), s = (m - 1.0) / (m + 1.0), t = s * s;
+  const VD m = __builtin_convertvector(split.mantissa.v, VD), s = (m - 1.0) / (m + 1.0), t = s * s;
   VD series = t * (1.0 / 13) + 1.0 / 11;
   for (double c : {1.0 / 9, 1.0 / 7, 1.0 / 5, 1.0 / 3, 1.0}) series = series * t + c;
   const VD raw = p * (2.0 * s * series + 0.69314718055994531 * __builtin_convertvector(whole, VD));
