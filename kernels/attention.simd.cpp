@@ -70,6 +70,23 @@ template <class F>
   return static_cast<int>(end - from < kLanes ? end - from : kLanes);
 }
 
+// The batch item and head that come next on this thread, most likely; b < 0: none.
+struct Head {
+  int64_t b, h;
+};
+
+// Asks for the next head's rows while this one is in work: they lie too far apart for the hardware to guess.
+// Long sequences, which would push this head out of the second-level cache, are left to it.
+template <class T>
+[[gnu::always_inline]] inline void prefetch_rows(const Side<const T>& x, const Head& next, int64_t rows,
+                                                 int64_t D) {
+  constexpr int64_t kRows = 256, kLine = 64 / static_cast<int64_t>(sizeof(T));
+  if (next.b < 0 || rows > kRows) return;
+  const T* p = x.at(next.b, next.h);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t d = 0; d < D; d += kLine) __builtin_prefetch(p + r * x.token + d, 0, 2);
+}
+
 // ---- forward
 
 template <class T>
@@ -134,9 +151,15 @@ void attention_fwd(const AttentionFwd<T>& a, int64_t item, int64_t item_end) {
     const int64_t packed = r.limit(b, end - 1);
     pack_rows_of<T>(m.k, a.k.at(b, h), a.k.token, packed, r.D);
     pack_columns_of<T>(m.v, a.v.at(b, h), a.v.token, packed, r.D);
+    const int64_t later = (item + 1) / runs;
+    const Head next{later < r.B * r.H ? later / r.H : -1, later % r.H};
+    prefetch_rows(a.k, next, r.Tk, r.D);
     for (int64_t q = first; q < end; q += kLanes) {
       const QueryBlock at{b, h, q, block_size(q, end)};
       with_vectors(at.n, [&]<int V>(Vectors<V>) { forward_block<V>(a, m, at, packed); });
+      if (q > first) continue;
+      prefetch_rows(a.v, next, r.Tk, r.D);
+      prefetch_rows(a.q, next, r.Tq, r.D);
     }
   }
 }
@@ -295,19 +318,27 @@ void backward_block(const AttentionBwd<T>& a, const BackwardSpace<T>& m, const S
 }
 
 template <class T>
-void attention_bwd_head(const AttentionBwd<T>& a, const BackwardSpace<T>& m, int64_t chunk, int64_t b,
-                        int64_t h) {
+void attention_bwd_head(const AttentionBwd<T>& a, const BackwardSpace<T>& m, int64_t chunk, const Head& head,
+                        const Head& next) {
   const ScoreRule<T>& r = a.rule;
-  const int64_t keys = r.Tq ? r.limit(b, r.Tq - 1) : 0;
+  const int64_t b = head.b, h = head.h, keys = r.Tq ? r.limit(b, r.Tq - 1) : 0;
   const ScoreGradOut<T> out = score_grad_out(a, chunk, b, h, keys);
   pack_rows_of<T>(m.k, a.k.at(b, h), a.k.token, keys, r.D);
   pack_rows_of<T>(m.v, a.v.at(b, h), a.v.token, keys, r.D);
   if (out.dq) pack_columns_of<T>(m.scores.k_columns, a.k.at(b, h), a.k.token, keys, r.D);
   if (out.dk) clear(m.scores.dk, keys * m.scores.ld);
   if (a.dv) clear(m.dv, keys * m.scores.ld);
+  const Side<const T> dout{a.dout, r.Tq * r.H * r.D, r.H * r.D, r.D},
+      o{a.out, dout.batch, dout.token, dout.head};
   for (int64_t q = 0; q < r.Tq; q += kLanes) {
     const QueryBlock at{b, h, q, block_size(q, r.Tq)};
     with_vectors(at.n, [&]<int V>(Vectors<V>) { backward_block<V>(a, m, out, at); });
+    if (q > 0) continue;
+    prefetch_rows(a.q, next, r.Tq, r.D);
+    prefetch_rows(dout, next, r.Tq, r.D);
+    prefetch_rows(o, next, r.Tq, r.D);
+    prefetch_rows(a.k, next, r.Tk, r.D);
+    prefetch_rows(a.v, next, r.Tk, r.D);
   }
   store_key_gradients(r, m.scores.dk, m.scores.ld, keys, static_cast<float>(r.scale), out.dk, out.dk_stride);
   store_key_gradients(r, m.dv, m.scores.ld, keys, 1.0f, a.dv ? a.dv.at(b, h) : nullptr, a.dv.token);
@@ -317,9 +348,13 @@ template <class T>
 void attention_bwd(const AttentionBwd<T>& a, int64_t item, int64_t item_end) {
   const BackwardSpace<T> m(a.rule);
   for (; item < item_end; ++item) {
-    const int64_t chunk = item / a.rule.H, h = item % a.rule.H;
-    for (int64_t b = chunk * a.chunk; b < a.rule.B && b < (chunk + 1) * a.chunk; ++b)
-      attention_bwd_head(a, m, chunk, b, h);
+    const ScoreRule<T>& r = a.rule;
+    const int64_t chunk = item / r.H, h = item % r.H, after = (item + 1) / r.H * a.chunk;
+    const int64_t end = (chunk + 1) * a.chunk < r.B ? (chunk + 1) * a.chunk : r.B;
+    for (int64_t b = chunk * a.chunk; b < end; ++b) {
+      const Head next = b + 1 < end ? Head{b + 1, h} : Head{after < r.B ? after : -1, (item + 1) % r.H};
+      attention_bwd_head(a, m, chunk, {b, h}, next);
+    }
   }
 }
 

@@ -49,13 +49,25 @@ static void pack_columns_of(Word* to, const T* x, int64_t stride, int64_t rows, 
 
 // ---- products
 
+// The element type that a micro-kernel is made for: unpaired words are floats whatever they came from, so f32
+// and bf16 share the code.
+template <class T, int kWords = kPair<T>>
+struct KernelOf {
+  using type = float;
+};
+template <class T>
+struct KernelOf<T, 2> {
+  using type = T;
+};
+
 // s[key, query] = x_key . y_query: panels of A from the keys, one panel of B from the queries.
 template <class T>
 static void multiply_to_tile(const Word* keys_a, const Word* queries_b, int64_t steps, int64_t keys, int n,
                              float* s) {
   for (int64_t r = 0; r < keys; r += kMR)
-    gemm_tile<T>(keys_a + r * steps, queries_b, steps, static_cast<int>(keys - r < kMR ? keys - r : kMR), n,
-                 s + r * kLanes, kLanes, false);
+    gemm_tile<typename KernelOf<T>::type>(keys_a + r * steps, queries_b, steps,
+                                          static_cast<int>(keys - r < kMR ? keys - r : kMR), n,
+                                          s + r * kLanes, kLanes, false);
 }
 
 // out[rows, cols] (+)= A B for words of A in place; B's panels are `panel` words apart. Rows are dealt out
@@ -67,9 +79,9 @@ static void multiply_words(const Word* a, int64_t rows, const Word* b, int64_t p
   for (int64_t c = 0; c < cols; c += kNR, b += panel) {
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t r = rows * g / groups, end = rows * (g + 1) / groups;
-      gemm_tile_words_a<T, kRow, kStep>(a + r * kRow, b, steps, static_cast<int>(end - r),
-                                        static_cast<int>(cols - c < kNR ? cols - c : kNR), out + r * ld + c,
-                                        ld, accumulate);
+      gemm_tile_words_a<typename KernelOf<T>::type, kRow, kStep>(
+          a + r * kRow, b, steps, static_cast<int>(end - r),
+          static_cast<int>(cols - c < kNR ? cols - c : kNR), out + r * ld + c, ld, accumulate);
     }
   }
 }
@@ -163,7 +175,7 @@ JX_INLINE Mask load_mask(const bool* p, int n) {
   if (n == kWidth)
     __builtin_memcpy(&m, p, sizeof m);
   else
-    for (int i = 0; i < n; ++i) m[i] = p[i];
+    for (int i = 0; i < n && i < kWidth; ++i) m[i] = p[i];
   return {__builtin_convertvector(m, VI) != 0};
 }
 
