@@ -78,32 +78,38 @@ void share_out(const Shape& s, int64_t& row_blocks, int64_t& col_blocks, int64_t
   parts = best.parts;
 }
 
-// `fixed_parts`: cut K into so many (0: as suits the shape).
+// Most steps of k in one pass, and tiles of rows whose packed A then fills half of a second-level cache.
+struct Fit {
+  int64_t steps, row_tiles;
+};
+Fit fit_cache(const Shape& s, const MatmulTile& tile, int64_t cache) {
+  const int64_t most = std::clamp<int64_t>(cache / 1024, 256, 1024) * 4 / tile.word_bytes;
+  const int64_t steps = std::min(cut(std::max<int64_t>(s.k, 1), tile.pair), most);
+  return {most, std::clamp<int64_t>(cache / 2 / (steps * tile.rows * tile.word_bytes), 4, 64)};
+}
+
+// `fixed_parts`: cut K into so many (0: as suits the shape). Parts change bits, so they are chosen for a
+// nominal cache of 1 MiB; blocks and passes do not and follow this machine's.
 MatmulPlan plan_matmul(const Shape& s, const MatmulTile& tile, int64_t fixed_parts) {
-  const CacheSizes& cache = cache_sizes();
   MatmulPlan p;
-  // One pass over k: at most as many words per row as keep several tiles of A in half of the second level.
-  const int64_t steps = cut(std::max<int64_t>(s.k, 1), tile.pair);
-  const int64_t most_steps = std::clamp<int64_t>(cache.l2 / 1024, 256, 1024) * 4 / tile.word_bytes;
-  const int64_t row_bytes = std::min(steps, most_steps) * tile.rows * tile.word_bytes;
-  int64_t row_tiles = std::clamp<int64_t>(cache.l2 / 2 / row_bytes, 4, 64);
-  int64_t row_blocks = cut(s.row_tiles, row_tiles), col_blocks = 1, parts = std::max<int64_t>(fixed_parts, 1);
+  const Fit nominal = fit_cache(s, tile, 1 << 20), fit = fit_cache(s, tile, cache_sizes().l2);
+  int64_t row_blocks = cut(s.row_tiles, nominal.row_tiles), col_blocks = 1,
+          parts = std::max<int64_t>(fixed_parts, 1);
   if (!fixed_parts) share_out(s, row_blocks, col_blocks, parts);
-  row_tiles = cut(s.row_tiles, row_blocks);
-  int64_t col_tiles = cut(s.col_tiles, col_blocks);
+  row_blocks = std::max(row_blocks, cut(s.row_tiles, fit.row_tiles));
+  int64_t row_tiles = cut(s.row_tiles, row_blocks), col_tiles = cut(s.col_tiles, col_blocks);
   if (t_forced.row_tiles) row_tiles = t_forced.row_tiles;
   if (t_forced.col_tiles) col_tiles = t_forced.col_tiles;
   if (t_forced.parts) parts = std::clamp<int64_t>(t_forced.parts, 1, std::max<int64_t>(s.k / 2, 1));
   p.part_k = std::max<int64_t>(even(cut(s.k, parts)), 2);
   p.parts = std::max<int64_t>(cut(s.k, p.part_k), 1);
-  const int64_t passes = cut(cut(p.part_k, tile.pair), most_steps);
+  const int64_t passes = cut(cut(p.part_k, tile.pair), fit.steps);
   p.block_k = even(cut(p.part_k, passes));
   if (t_forced.block_k) p.block_k = std::min(p.block_k, even(t_forced.block_k));
   p.rows = row_tiles * tile.rows;
   p.cols = col_tiles * tile.cols;
   p.row_blocks = cut(s.m, p.rows);
   p.col_blocks = cut(s.n, p.cols);
-  p.pack_b = !s.b_packed && p.row_blocks > 1;
   return p;
 }
 
@@ -151,6 +157,8 @@ MatmulPlan plan_for(const MatmulArgs<T>& g, const MatmulTile& tile, int64_t m, i
   MatmulPlan plan = plan_matmul(shape(m, n, batch), tile, 0);
   if (batch != g.batch.count) plan = plan_matmul(shape(g.m, g.n, g.batch.count), tile, plan.parts);
   plan.shared_b = shares_b(g);
+  // Does more than one task read the same panels?
+  plan.pack_b = !g.packed_b && (plan.row_blocks > 1 || (plan.shared_b && g.batch.count > 1));
   return plan;
 }
 

@@ -1,5 +1,7 @@
 #include "kernels/matmul.h"
 
+#include <thread>
+
 #include "tensor/allocator.h"
 #include "tests/harness.h"
 
@@ -104,7 +106,8 @@ TEST(Matmul, PassesAndBlocksDoNotChangeBits) {
 
 // (A B) t = A (B t): an oracle that needs no reference, at sizes that cross all real blocks.
 TEST(Matmul, LargeProductsAgreeWithAVector) {
-  for (Dims s : {Dims{517, 1300, 389}, Dims{64, 5000, 96}, Dims{1100, 70, 1030}}) {
+  for (Dims s : {Dims{517, 1300, 389}, Dims{64, 5000, 96}, Dims{1100, 70, 1030}, Dims{1, 600, 5000},
+                 Dims{3000, 700, 1}, Dims{9, 9000, 40}}) {
     for (DType dtype : {DType::f32, DType::bf16}) {
       const Tensor a = normal({s[0], s[1]}, 1).to(dtype), b = normal({s[1], s[2]}, 2).to(dtype);
       const Tensor t = normal({s[2], 1}, 3);
@@ -206,6 +209,20 @@ TEST(Linear, PacksAgainAfterTheWeightIsWritten) {
     const Tensor after = linear(x, part, Var()).value();
     EXPECT_NEAR(after.at({3, 5}), 0.5 * before.at({3, 5}), 1e-2 * std::abs(before.at({3, 5})) + 1e-6);
   }
+}
+
+TEST(Linear, TwoThreadsShareOneWeight) {
+  const Tensor x = normal({40, 65}, 1).to(DType::f32), w = normal({70, 65}, 2).to(DType::f32);
+  const Tensor expected = linear(x, w.clone(), Var()).value();
+  std::vector<Tensor> got(2);
+  std::vector<std::thread> threads;
+  for (Tensor& y : got) {
+    threads.emplace_back([&x, &w, &y] {
+      for (int i = 0; i < 20; ++i) y = linear(x, w, Var()).value();
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  for (const Tensor& y : got) EXPECT_TRUE(same_bits(y, expected));
 }
 
 TEST(Linear, PackedWeightsGoWithTheWeight) {
