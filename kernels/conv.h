@@ -35,7 +35,7 @@ namespace juxta {
 
 // Floats in the block of x that a task keeps in cache, and the number of floats at which a task
 // has enough. Most taps of a kernel.
-inline constexpr int64_t kConvBlock = 64 << 10, kConvBlockWish = 32 << 10, kConvMaxTaps = 2048;
+inline constexpr int64_t kConvBlock = 160 << 10, kConvBlockWish = 32 << 10, kConvMaxTaps = 2048;
 
 struct ConvTap {
   int32_t offset[3];  // D, H, W, in positions of x

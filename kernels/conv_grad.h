@@ -12,13 +12,14 @@ namespace juxta::JX_ISA {
 inline constexpr int64_t kGradPixels = 160, kGradOutputs = 256;
 
 struct GradTile {
-  const float* a[9];  // the block at the first pixel, per tap
-  const float* dy;    // panel of these output channels
-  float* part[9];     // sums [channel][out_group], per tap
-  int64_t images, rows, steps;
-  int64_t a_image, a_row;     // floats between images and rows of the block
-  int64_t part_row;           // out_group
-  int taps, channels, lanes;  // of these sums, how many are wanted
+  const float* a[9] = {};     // the block at the first pixel, per tap
+  const float* dy = nullptr;  // panel of these output channels
+  float* part[9] = {};        // sums [channel][out_group], per tap
+  int64_t images = 0, rows = 0, steps = 0;
+  int64_t a_image = 0, a_row = 0;         // floats between images and rows of the block
+  int64_t dy_image = 0, dy_row = 0;       // floats between images and rows of the panel
+  int64_t part_row = 0;                   // out_group
+  int taps = 0, channels = 0, lanes = 0;  // of these sums, how many are wanted
 };
 
 // C channels, G taps, V vectors.
@@ -27,9 +28,9 @@ static void grad_tile(const GradTile& t) {
   F32 acc[G * C * V];
 #pragma GCC unroll 32
   for (int i = 0; i < G * C * V; ++i) acc[i] = F32(0.0f);
-  const float* dy = t.dy;
   for (int64_t n = 0; n < t.images; ++n)
     for (int64_t r = 0; r < t.rows; ++r) {
+      const float* dy = t.dy + n * t.dy_image + r * t.dy_row;
       int64_t at = n * t.a_image + r * t.a_row;
       for (int64_t q = 0; q < t.steps; ++q, at += M::kPixels * kUnits, dy += V * kWidth) {
         F32 d[V];
@@ -116,21 +117,50 @@ struct GradRun {
   int64_t group, c, c_end, tap, tap_end;
 };
 
+// Output positions [begin, end) among `count` from `first` on whose window position at `offset` lies inside
+// an axis.
+struct Inside {
+  int64_t begin, end;
+};
+JX_INLINE Inside inside(int64_t first, int64_t count, int64_t step, int64_t offset, int64_t size) {
+  int64_t begin = 0, end = count;
+  while (begin < end && (first + begin) * step + offset < 0) ++begin;
+  while (begin < end && (first + end - 1) * step + offset >= size) --end;
+  return {begin, end};
+}
+
+// Cuts a tile of one tap to the rows and steps whose pixels lie inside x: padding adds nothing. False:
+// nothing is left.
+template <class M>
+[[gnu::always_inline]] static inline bool trim_tile(const ConvGeometry& g, const ConvTask& t,
+                                                    const ConvTap& tap, int64_t wide, GradTile& tile) {
+  const Inside rows = inside(t.row, t.row_end - t.row, g.in_step[1], tap.offset[1], g.in[1]);
+  const Inside cols = inside(t.col, t.col_end - t.col, g.in_step[2], tap.offset[2], g.in[2]);
+  const int64_t step = cols.begin / M::kPixels;
+  tile.rows = rows.end - rows.begin;
+  tile.steps = (cols.end + M::kPixels - 1) / M::kPixels - step;
+  tile.a[0] += rows.begin * tile.a_row + step * M::kPixels * kUnits;
+  tile.dy += rows.begin * tile.dy_row + step * wide;
+  return tile.rows > 0 && cols.end > cols.begin;
+}
+
+// All taps and channels of a run over one task, for output channels from `o` on (their panels are `dy`).
 template <class M>
 static void grad_taps(const ConvWeightGrad<typename M::Input>& a, const GradRun& run, const ConvTask& t,
                       float* sums, const BlockMap& m, const float* block, int64_t o, const GradShape& shape,
                       const float* dy) {
   const ConvGeometry& g = a.g;
-  GradTile tile;
-  tile.images = t.image_end - t.image;
-  tile.rows = t.row_end - t.row;
-  tile.steps = (t.col_end - t.col + M::kPixels - 1) / M::kPixels;
-  tile.a_image = m.image;
-  tile.a_row = m.row * g.in_step[1];
-  tile.part_row = g.out_group;
-  const int64_t wide = shape.vectors * kWidth, panel = tile.images * tile.rows * tile.steps * wide;
-  tile.dy = dy;
-  for (int64_t k = o; k < g.out_group && k < o + kGradOutputs; k += wide, tile.dy += panel) {
+  const int64_t rows = t.row_end - t.row, steps = (t.col_end - t.col + M::kPixels - 1) / M::kPixels,
+                wide = shape.vectors * kWidth, images = t.image_end - t.image;
+  GradTile tile{.images = images,
+                .rows = rows,
+                .steps = steps,
+                .a_image = m.image,
+                .a_row = m.row * g.in_step[1],
+                .dy_image = rows * steps * wide,
+                .dy_row = steps * wide,
+                .part_row = g.out_group};
+  for (int64_t k = o; k < g.out_group && k < o + kGradOutputs; k += wide, dy += images * tile.dy_image) {
     tile.lanes = static_cast<int>(g.out_group - k < wide ? g.out_group - k : wide);
     for (int64_t tap = run.tap; tap < run.tap_end; tap += shape.taps) {
       const int64_t more = run.tap_end - tap;
@@ -138,12 +168,13 @@ static void grad_taps(const ConvWeightGrad<typename M::Input>& a, const GradRun&
       for (int64_t c = run.c; c < run.c_end; c += shape.channels) {
         const int64_t left = run.c_end - c, i = c - run.c;
         tile.channels = static_cast<int>(left < shape.channels ? left : shape.channels);
+        tile.dy = dy;
         for (int q = 0; q < shape.taps; ++q) {  // unwanted taps repeat the last one
           const int64_t at = tap + (q < tile.taps ? q : tile.taps - 1);
           tile.a[q] = block + tap_offset(g, m, g.taps[at]) + i / kUnits * m.block + i % kUnits;
           tile.part[q] = sums + ((run.group * g.tap_count + at) * g.in_group + c) * g.out_group + k;
         }
-        shape.run(tile);
+        if (shape.taps > 1 || trim_tile<M>(g, t, g.taps[tap], wide, tile)) shape.run(tile);
       }
     }
   }

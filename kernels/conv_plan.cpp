@@ -62,10 +62,12 @@ ConvTiling tile_for(const ConvGeometry& g, int64_t channels, int64_t wish, int64
       t.rows = (t.rows + 1) / 2;
     return t;
   }
-  // up to 64 pixels a task may take the whole block: fewer would stream the weights too often
+  // Tasks of few pixels may take the whole block: they would stream the weights too often, from the second cache
+  // or, where they do not fit there, from further away.
+  const int64_t few = g.tap_count * g.in_group * g.out_group > (128 << 10) ? 160 : 64;
   const auto fits = [&](int64_t images, int64_t rows) {
     const int64_t pixels = images * rows * t.cols;
-    return block_floats(g, channels, images, rows, t.cols) <= (pixels <= 64 ? kConvBlock : wish) &&
+    return block_floats(g, channels, images, rows, t.cols) <= (pixels <= few ? kConvBlock : wish) &&
            pixels <= most_pixels;
   };
   while (t.rows < g.out[1] && fits(1, t.rows + 1)) ++t.rows;

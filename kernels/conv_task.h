@@ -18,12 +18,30 @@ struct TaskTiles {
   T* y;                    // this panel at the first output position of the task
   int64_t rows, cols;
 
-  // Rows are numbered through the images of the task.
-  [[gnu::always_inline]] int64_t row_count() const { return (t.image_end - t.image) * rows; }
+  // Rows are numbered with the images of the task running fastest, so that a tile of several rows mostly has
+  // them at one height.
+  [[gnu::always_inline]] int64_t images() const { return t.image_end - t.image; }
+  [[gnu::always_inline]] int64_t row_count() const { return images() * rows; }
   [[gnu::always_inline]] const float* block_row(int64_t i) const {
-    return block + i / rows * a_image + i % rows * a_row;
+    return block + i % images() * a_image + i / images() * a_row;
   }
-  [[gnu::always_inline]] T* y_at(int64_t i) const { return y + i / rows * y_image + i % rows * y_row; }
+  [[gnu::always_inline]] T* y_at(int64_t i) const {
+    return y + i % images() * y_image + i / images() * y_row;
+  }
+
+  // The run of taps that rows [i, i + count) see x through; the others see the padding above or below.
+  [[gnu::always_inline]] void choose_taps(int64_t i, int64_t count) {
+    const int64_t high = (t.row + i / images()) * g.in_step[1],
+                  low = (t.row + (i + count - 1) / images()) * g.in_step[1];
+    tile.tap = 0;
+    tile.tap_end = g.tap_count;
+    if (high + g.tap_min[1] >= 0 && low + g.tap_min[1] + g.tap_span[1] < g.in[1]) return;
+    const auto sees = [&](const ConvTap& tap) {
+      return low + tap.offset[1] >= 0 && high + tap.offset[1] < g.in[1];
+    };
+    while (tile.tap < tile.tap_end && !sees(g.taps[tile.tap])) ++tile.tap;
+    while (tile.tap < tile.tap_end && !sees(g.taps[tile.tap_end - 1])) --tile.tap_end;
+  }
 };
 
 // Rows [i, ...) in tiles of R whole rows; returns the first row that is left.
@@ -36,6 +54,7 @@ static int64_t whole_rows(TaskTiles<M>& s, int64_t i) {
       s.tile.a[r] = s.block_row(i + r);
       s.tile.y[r] = s.y_at(i + r);
     }
+    s.choose_taps(i, R);
     run_tile(s.tile);
   }
   return i;
@@ -54,6 +73,7 @@ static void block_panel(TaskTiles<M>& s) {
   for (const int64_t count = s.row_count(); i < count; ++i) {
     s.tile.a[0] = s.block_row(i);
     s.tile.y[0] = s.y_at(i);
+    s.choose_taps(i, 1);
     for (int64_t q = 0; q < tiles; ++q) {
       const int64_t p = q < wide ? pixels + 1 : pixels;
       (q < wide ? wide_tile : narrow_tile)(s.tile);
@@ -72,8 +92,8 @@ static void gather_taps(const TaskTiles<M>& s, const typename M::Input* x, int c
   float* to = s.block;
   for (int64_t k = first; k < first + taps; ++k)
     for (int64_t j = 0; j < p; ++j, to += kUnits) {
-      const typename M::Input* from = pixel_under(s.g, x, s.g.taps[k], s.t.image + i / s.rows, s.t.d,
-                                                  s.t.row + i % s.rows, s.t.col + q + j);
+      const typename M::Input* from = pixel_under(s.g, x, s.g.taps[k], s.t.image + i % s.images(), s.t.d,
+                                                  s.t.row + i / s.images(), s.t.col + q + j);
       if (from)
         M::copy(to, from, channels);
       else
@@ -95,6 +115,7 @@ static void gather_panel(TaskTiles<M>& s, const typename M::Input* x) {
   s.tile.offset = offset;
   s.tile.partial = partial;
   s.tile.a[0] = s.block;
+  s.tile.tap = 0;
   for (int64_t i = 0, p; i < s.row_count(); ++i)
     for (int64_t q = 0; q < s.cols; q += p) {
       p = s.cols - q < kMostPixels<V, 1> ? s.cols - q : kMostPixels<V, 1>;
@@ -105,7 +126,7 @@ static void gather_panel(TaskTiles<M>& s, const typename M::Input* x) {
         for (int64_t first = 0; first < s.g.tap_count; first += kGatherTaps) {
           const int channels = b + 1 < blocks ? M::kChannels : last;
           const int64_t left = s.g.tap_count - first;
-          s.tile.taps = left < kGatherTaps ? left : kGatherTaps;
+          s.tile.taps = s.tile.tap_end = left < kGatherTaps ? left : kGatherTaps;
           s.tile.last_units = M::units(channels);
           gather_taps(s, x + b * M::kChannels, channels, first, s.tile.taps, i, q, p);
           s.tile.resume = b > 0 || first > 0;

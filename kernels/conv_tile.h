@@ -13,12 +13,13 @@ struct ConvTile {
   const float* w;         // [channel block][tap][unit][vectors * kWidth]
   const int64_t* offset;  // per tap, into the block
   int64_t taps, blocks, block_stride;
-  int last_units;       // of the last channel block; the others have kUnits
-  int64_t y_pixel;      // elements of y between pixels
-  const float* bias;    // of these output channels, or null
-  int lanes;            // output channels to store, <= vectors * kWidth
-  float* partial;       // sums between calls [rows * pixels][vectors * kWidth]; null: one call does it all
-  bool resume, finish;  // with partial: start from it; store y rather than it
+  int64_t tap, tap_end;  // the taps that see more than padding
+  int last_units;        // of the last channel block; the others have kUnits
+  int64_t y_pixel;       // elements of y between pixels
+  const float* bias;     // of these output channels, or null
+  int lanes;             // output channels to store, <= vectors * kWidth
+  float* partial;        // sums between calls [rows * pixels][vectors * kWidth]; null: one call does it all
+  bool resume, finish;   // with partial: start from it; store y rather than it
 };
 
 // Register budget: 28 of 32 with AVX-512, 12 of 16 otherwise; one more vector per operand must fit.
@@ -67,10 +68,10 @@ static void conv_tile(const ConvTile<typename M::Input>& t) {
 #pragma GCC unroll 32
   for (int i = 0; i < R * P * V; ++i)
     acc[i] = t.partial && t.resume ? load(t.partial + i * kWidth) : F32(0.0f);
-  const float* w = t.w;
   for (int64_t b = 0; b < t.blocks; ++b) {
     const int units = b + 1 < t.blocks ? kUnits : t.last_units;
-    for (int64_t tap = 0; tap < t.taps; ++tap) {
+    const float* w = t.w + (b * t.taps * kUnits + t.tap * units) * V * kWidth;
+    for (int64_t tap = t.tap; tap < t.tap_end; ++tap) {
       const int64_t at = b * t.block_stride + t.offset[tap];
       for (int k = 0; k < units; ++k, w += V * kWidth) {
         F32 weight[V];
