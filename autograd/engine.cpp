@@ -72,7 +72,10 @@ struct Engine {
         wanted_by_name = true;
       }
     }
-    if (into && !wanted_by_name) accumulate(leaf.grad, std::move(dy));
+    if (!into || wanted_by_name) return;
+    // A leaf owns its gradient alone: optimisers and clipping write to it, and a rule may have handed one tensor to two leaves.
+    if (!leaf.grad.defined() && dy.storage()->use_count() > 1) dy = dy.clone();
+    accumulate(leaf.grad, std::move(dy));
   }
 
   void run_node(Entry entry) {

@@ -18,8 +18,8 @@ struct ModelConfig {
   int64_t heads = 0;        // ViT, text
   int64_t patch = 0;        // ViT
   int64_t registers = 0;    // ViT
-  std::string pool;         // ViT: "token" or "avg"; text: "cls" or "mean"; empty: the model's own
-  std::string stem;         // ResNet: "cifar" or "imagenet"; empty: the model's own
+  std::string pool{};         // ViT: "token" or "avg"; text: "cls" or "mean"; empty: the model's own
+  std::string stem{};         // ResNet: "cifar" or "imagenet"; empty: the model's own
   double drop_path = 0;     // stochastic depth of the last block, rising linearly from 0
   double layer_scale = 0;   // ViT: initial LayerScale, 0: none
   double dropout = 0;

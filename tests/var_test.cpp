@@ -61,6 +61,9 @@ TEST(Graph, AnIdentityRuleDoesNotAliasGradients) {
   backward(add_op(add_op(x, z), x));
   EXPECT_EQ(x.grad().at({0}), 2.0);
   EXPECT_EQ(z.grad().at({0}), 1.0);
+  const Var a = two(), b = two();  // one tensor handed to two leaves: each owns a copy
+  backward(add_op(a, b));
+  EXPECT_NE(a.grad().storage().get(), b.grad().storage().get());
 }
 
 TEST(Graph, GradReturnsAndLeavesLeavesAlone) {

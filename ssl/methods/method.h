@@ -12,6 +12,7 @@
 
 #include "nn/encoder.h"
 #include "ssl/data/loader.h"
+#include "ssl/losses/loss.h"
 #include "ssl/train/fields.h"
 
 namespace juxta::ssl {
@@ -42,6 +43,9 @@ struct StepResult {
       terms;                        // named parts of the loss and other figures, for the log
   Tensor embeddings1, embeddings2;  // [B, D] of the two views, before any predictor: health monitors
 };
+
+// The terms of a loss as numbers, for StepResult::terms.
+std::vector<std::pair<std::string, double>> figures_of(const Loss& loss);
 
 class Method {
  public:

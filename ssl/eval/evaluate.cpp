@@ -1,0 +1,93 @@
+#include "ssl/eval/evaluate.h"
+
+#include <filesystem>
+
+#include "autograd/ops.h"
+#include "ssl/eval/monitors.h"
+#include "tensor/file.h"
+
+namespace juxta::ssl {
+
+namespace {
+
+// Every fifth image becomes the test split.
+void hold_out(ImageData& data) {
+  std::vector<int64_t> keep, held;
+  for (int64_t i = 0; i < data.train.size(); ++i) (i % 5 == 4 ? held : keep).push_back(i);
+  const auto part = [&](const std::vector<int64_t>& rows) {
+    ImageSet s = data.train;
+    Dims dims = s.images.dims();
+    dims[0] = static_cast<int64_t>(rows.size());
+    s.images = Tensor::empty(dims, DType::u8);
+    s.labels = Tensor::empty({dims[0]}, DType::i64);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      Tensor slot = s.images.select(0, static_cast<int64_t>(i));
+      slot.copy_from(data.train.images.select(0, rows[i]), "hold_out");
+      s.labels.write<int64_t>("hold_out")[i] = data.train.labels.data<int64_t>()[rows[i]];
+    }
+    return s;
+  };
+  data.test = part(held);
+  data.train = part(keep);
+}
+
+// Alignment: mean squared distance of the unit features of two views of the first test images.
+double view_alignment(Method& method, const ImageSet& set, const Recipe& recipe, const PixelStats* stats) {
+  const NoGrad no_grad;
+  const int64_t n = std::min<int64_t>(set.size(), 1000);
+  std::vector<int64_t> samples, zero(static_cast<size_t>(n), 0);
+  for (int64_t i = 0; i < n; ++i) samples.push_back(i);
+  const auto features = [&](int view) {
+    const ViewConfig& config = method.views(recipe.view)[0].config;
+    const Tensor x = make_views(set, samples, zero, config, stream_id("alignment"), 0, view, stats);
+    return method.encoder().features(Var(x), nn::Ctx{}).value();
+  };
+  return alignment(features(0), features(1));
+}
+
+}  // namespace
+
+ImageData evaluation_data(const Recipe& recipe, const std::string& path) {
+  const std::string source = path.empty() ? recipe.data.path : path;
+  JX_CHECK(!source.empty(), "eval: the run's recipe names no data; give --data PATH");
+  ImageData data = load_images(source, {.strict = recipe.data.strict, .image_size = recipe.data.image_size});
+  if (data.test.size() == 0) hold_out(data);
+  return data;
+}
+
+Evaluation evaluate_run(const std::string& run_path, const std::string& data_path) {
+  LoadedRun run = open_run(run_path);
+  const ImageData data = evaluation_data(run.recipe, data_path);
+  const auto classes = static_cast<int64_t>(data.train.classes.size());
+  JX_CHECK(classes >= 2, "eval: ", data.train.source,
+           ": one class only; kNN and probes need labels of at least two");
+  std::optional<PixelStats> stats;
+  if (run.recipe.view.normalize) stats = pixel_stats(data.train);
+  const PixelStats* s = stats ? &*stats : nullptr;
+  const auto score = [&](const Tensor& train, const Tensor& test) {
+    return score_features(train, data.train.labels, test, data.test.labels, classes);
+  };
+  const auto features_of = [&](const ImageSet& set) {
+    return extract_features(run.recipe.method->encoder(), set, run.recipe.view, s);
+  };
+  Evaluation e;
+  e.raw_pixels = score(pixel_features(data.train), pixel_features(data.test));
+  build_untrained(run, data.train);
+  e.untrained = score(features_of(data.train), features_of(data.test));
+  build_method(run, data.train);
+  const Tensor train = features_of(data.train), test = features_of(data.test);
+  e.trained = score(train, test);
+  e.feature_dim = train.size(1);
+  e.rankme = rankme(test);
+  e.uniformity = uniformity(test);
+  e.alignment = view_alignment(*run.recipe.method, data.test, run.recipe, s);
+  return e;
+}
+
+void save_evaluation(const std::string& run, const std::string& json) {
+  namespace fs = std::filesystem;
+  const std::string folder = fs::is_directory(run) ? run : fs::path(run).parent_path().string();
+  write_file((folder.empty() ? std::string(".") : folder) + "/eval.json", json);
+}
+
+}  // namespace juxta::ssl

@@ -1,0 +1,162 @@
+#include "ssl/train/recipe.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "tensor/file.h"
+
+namespace juxta::ssl {
+
+namespace fs = std::filesystem;
+
+void TrainConfig::fields(Fields& f) {
+  f("epochs", epochs, "passes over the training set");
+  f("max_steps", max_steps, "stop after this many steps; 0: all");
+  f("max_seconds", max_seconds, "stop after this time; 0: no limit; schedules do not see it");
+  f("batch", batch, "images per step");
+  f("seed", seed, "of initialisation, order, views and dropout");
+  f("dtype", dtype, "of activations: f32 or bf16");
+  f("accumulate", accumulate, "parts a batch is split into, gradients averaged");
+  f("clip_norm", clip_norm, "largest global gradient norm; 0: no clipping");
+  f("workers", workers, "threads that render views ahead");
+  f("log_every", log_every, "steps between lines of metrics.jsonl");
+  f("monitor_every", monitor_every, "epochs between kNN and health monitors; 0: never");
+  f("monitor_images", monitor_images, "training images in the monitor's kNN bank");
+  f("checkpoint_minutes", checkpoint_minutes, "minutes between checkpoints");
+  f("keep", keep, "checkpoints kept");
+}
+
+void OptimConfig::fields(Fields& f) {
+  f("name", name, "optimiser", {"sgd", "adam", "adamw", "lars", "lamb", "lion"});
+  f("lr", lr, "peak learning rate");
+  f("scale_lr", scale_lr, "multiply lr by batch / 256");
+  f("weight_decay", weight_decay, "not on biases, norm gains and tokens");
+  f("momentum", momentum, "sgd and lars");
+  f("nesterov", nesterov, "sgd");
+  f("beta1", beta1, "adam family and lion");
+  f("beta2", beta2, "adam family and lion");
+  f("eps", eps, "adam family");
+  f("trust", trust, "trust coefficient of lars");
+  f("schedule", schedule, "after the warm-up", {"cosine", "constant"});
+  f("warmup_steps", warmup_steps, "steps of linear warm-up");
+  f("warmup_epochs", warmup_epochs, "the same in epochs, used when warmup_steps is 0");
+  f("end_lr", end_lr, "learning rate the cosine ends at");
+}
+
+void DataConfig::fields(Fields& f) {
+  f("path", path, "data set; --data overrides it");
+  f("strict", strict, "a corrupt image is an error instead of a counted warning");
+  f("image_size", image_size, "side of images from folders; 0: their own, or 224");
+}
+
+namespace {
+
+struct ModelFields {  // nn knows nothing of recipes: its config is declared here
+  nn::ModelConfig& m;
+  void fields(Fields& f) {
+    f("name", m.name, "encoder (juxta models)");
+    f("width", m.width, "channels of the first stage, or token size; 0: the model's own");
+    f("depth", m.depth, "transformer blocks; 0: the model's own");
+    f("heads", m.heads, "attention heads; 0: the model's own");
+    f("patch", m.patch, "ViT patch side; 0: 4 below 96 pixels, else 16");
+    f("registers", m.registers, "ViT register tokens");
+    f("pool", m.pool, "ViT: token or avg; text: cls or mean; empty: the model's own");
+    f("stem", m.stem, "ResNet: cifar or imagenet; empty: cifar below 96 pixels");
+    f("drop_path", m.drop_path, "stochastic depth of the last block");
+    f("layer_scale", m.layer_scale, "initial LayerScale of a ViT; 0: none");
+    f("dropout", m.dropout, "dropout rate");
+    f("zero_init_residual", m.zero_init_residual, "ResNet: the last norm of each block starts at 0");
+  }
+};
+
+struct MethodFields {
+  Recipe& r;
+  void fields(Fields& f) {
+    f("name", r.method_name, "system (juxta recipes)");
+    r.method->fields(f);
+  }
+};
+
+// The value of method.name in a TOML text or an assignment: it must be known before the other fields are.
+void find_method_name(const std::string& toml, const std::string& where,
+                      const std::vector<std::string>& assignments, std::string& name) {
+  Fields only;
+  only("method.name", name, "");
+  only.set_toml_known(toml, where);
+  for (const std::string& a : assignments)
+    if (a.rfind("method.name=", 0) == 0) only.set_assignment(a);
+}
+
+std::vector<std::string> recipe_folders() {
+  std::vector<std::string> folders;
+  std::error_code code;
+  const fs::path self = fs::read_symlink("/proc/self/exe", code);
+  if (!code) folders.push_back((self.parent_path().parent_path() / "share/juxta/recipes").string());
+  folders.push_back(JUXTA_RECIPES);
+  return folders;
+}
+
+}  // namespace
+
+Recipe::Recipe() : method(make_method("simclr")) {}
+
+Fields Recipe::fields() {
+  Fields f;
+  ModelFields model_fields{model};
+  MethodFields method_fields{*this};
+  f.section("train", train);
+  f.section("data", data);
+  f.section("model", model_fields);
+  f.section("method", method_fields);
+  f.section("optim", optim);
+  f.section("view", view);
+  return f;
+}
+
+Recipe parse_recipe(const std::string& toml, const std::string& where,
+                    const std::vector<std::string>& assignments) {
+  Recipe r;
+  find_method_name(toml, where, assignments, r.method_name);
+  r.method = make_method(r.method_name);
+  Fields f = r.fields();
+  f.set_toml(toml, where);
+  for (const std::string& a : assignments) f.set_assignment(a);
+  JX_CHECK(r.train.dtype == DType::f32 || r.train.dtype == DType::bf16 || r.train.dtype == DType::f64, where,
+           ": train.dtype: expected f32 or bf16, got ", r.train.dtype);
+  JX_CHECK(r.train.epochs >= 0 && r.train.max_steps >= 0, where,
+           ": train.epochs and train.max_steps must not be negative");
+  JX_CHECK(r.train.accumulate >= 1 && r.train.batch % r.train.accumulate == 0, where,
+           ": train.accumulate: ", r.train.accumulate, " does not divide train.batch ", r.train.batch);
+  return r;
+}
+
+std::vector<std::pair<std::string, std::string>> recipe_names() {
+  std::vector<std::pair<std::string, std::string>> list;
+  for (const std::string& folder : recipe_folders()) {
+    std::error_code code;
+    for (const auto& e : fs::directory_iterator(folder, code))
+      if (e.path().extension() == ".toml") list.emplace_back(e.path().stem().string(), e.path().string());
+    if (!list.empty()) break;
+  }
+  std::sort(list.begin(), list.end());
+  return list;
+}
+
+Recipe load_recipe(const std::string& name, const std::vector<std::string>& assignments) {
+  std::string path = name;
+  std::vector<std::string> names;
+  if (!fs::exists(name)) {
+    path.clear();
+    for (const auto& [known, file] : recipe_names()) {
+      if (known == name) path = file;
+      names.push_back(known);
+    }
+    const std::string near = nearest_name(name, names);
+    JX_CHECK(!path.empty(), "recipe '", name, "': no such file or recipe",
+             near.empty() ? "" : "; did you mean '" + near + "'?", " (juxta recipes lists all)");
+  }
+  const std::vector<unsigned char> text = read_file(path);
+  return parse_recipe(std::string(text.begin(), text.end()), path, assignments);
+}
+
+}  // namespace juxta::ssl

@@ -1,0 +1,223 @@
+// The juxta program as a person meets it: runs, resumes, interruptions, and one readable line with status 2
+// for every mistake.
+#include <sys/wait.h>
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "nn/encoder.h"
+#include "ssl/train/checkpoint.h"
+#include "tensor/file.h"
+#include "tensor/npy.h"
+#include "tests/harness.h"
+
+namespace juxta::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Outcome {
+  int status = -1;
+  std::string out, err;
+};
+
+std::string text_of(const std::string& path) {
+  const auto bytes = read_file(path);
+  return {bytes.begin(), bytes.end()};
+}
+
+// Runs `juxta ARGUMENTS` in a shell (so redirections and limits may stand before or behind).
+Outcome juxta_shell(const TempDir& dir, const std::string& arguments, const std::string& before = "") {
+  const std::string command = before + std::string(JUXTA_BINARY_DIR) + "/bin/juxta " + arguments + " >" +
+                              (dir / "out.txt") + " 2>" + (dir / "err.txt");
+  const int status = std::system(command.c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), text_of(dir / "out.txt"),
+          text_of(dir / "err.txt")};
+}
+
+void expect_bad_input(const TempDir& dir, const std::string& arguments,
+                      std::initializer_list<const char*> parts, const std::string& before = "") {
+  const Outcome o = juxta_shell(dir, arguments, before);
+  EXPECT_EQ(o.status, 2) << arguments << "\n" << o.err;
+  const size_t at = o.err.find("juxta: error: ");
+  ASSERT_NE(at, std::string::npos) << arguments << "\n" << o.err;
+  const std::string line = o.err.substr(at);
+  EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1) << o.err;
+  for (const char* p : parts)
+    EXPECT_NE(line.find(p), std::string::npos) << "'" << p << "' is missing in: " << line;
+}
+
+// 64 training and 32 test images of 8 x 8 in two classes that differ in brightness and stripes.
+void write_data(const std::string& folder) {
+  fs::create_directories(folder);
+  const auto split = [&](const std::string& name, int64_t n, uint64_t seed) {
+    const Tensor noise = uniform({n, 8, 8, 1}, seed);
+    Tensor x = Tensor::empty({n, 8, 8, 1}), y = Tensor::empty({n}, DType::i64);
+    for (int64_t i = 0; i < n; ++i) {
+      y.write<int64_t>("test")[i] = i % 2;
+      for (int64_t p = 0; p < 64; ++p) {
+        const double stripe = i % 2 ? (p / 8) % 2 : (p % 8) % 2;
+        x.write<float>("test")[i * 64 + p] =
+            static_cast<float>(0.6 * stripe + 0.4 * noise.data<double>()[i * 64 + p]);
+      }
+    }
+    save_npy(folder + "/" + name + ".npy", x);
+    save_npy(folder + "/" + name + "_labels.npy", y);
+  };
+  split("train", 64, 1);
+  split("test", 32, 2);
+}
+
+const std::string kSmall =
+    " --quiet --set train.dtype=f32 --set train.batch=16 --set model.width=4 --set model.name=resnet20 --set "
+    "optim.warmup_steps=2"
+    " --set train.monitor_images=64";
+
+std::string run_arguments(const TempDir& dir, const std::string& out, const std::string& more,
+                          const std::string& recipe = "simclr_fashion_mnist") {
+  return "train " + recipe + " --data " + (dir / "data") + " --out " + (dir / out) + kSmall + " " + more;
+}
+
+TEST(Program, HelpVersionAndLists) {
+  const TempDir dir;
+  const Outcome help = juxta_shell(dir, "--help");
+  EXPECT_EQ(help.status, 0);
+  for (const char* c : {"train", "eval", "embed", "inspect", "models", "recipes"})
+    EXPECT_NE(help.out.find(c), std::string::npos) << c;
+  EXPECT_NE(juxta_shell(dir, "--version").out.find("juxta 0."), std::string::npos);
+  EXPECT_NE(juxta_shell(dir, "models").out.find("vit_tiny_patch16_224"), std::string::npos);
+  const Outcome recipes = juxta_shell(dir, "recipes");
+  for (const char* c : {"simclr_fashion_mnist", "simclr", "moco", "byol"})
+    EXPECT_NE(recipes.out.find(c), std::string::npos) << c;
+  EXPECT_NE(juxta_shell(dir, "eval --help").out.find("k = 20"), std::string::npos);
+}
+
+TEST(Program, TrainEvalEmbedInspect) {
+  const TempDir dir;
+  write_data(dir / "data");
+  const Outcome train = juxta_shell(dir, run_arguments(dir, "run", "--set train.epochs=3"));
+  ASSERT_EQ(train.status, 0) << train.err;
+  for (const char* f : {"recipe.toml", "metrics.jsonl", "checkpoint-00000012.safetensors"})
+    EXPECT_TRUE(fs::exists(dir / ("run/" + std::string(f)))) << f;
+  const Outcome eval = juxta_shell(dir, "eval " + (dir / "run") + " --json");
+  ASSERT_EQ(eval.status, 0) << eval.err;
+  const nlohmann::json j = nlohmann::json::parse(eval.out);
+  for (const char* key : {"knn_top1", "linear_top1", "linear_10_per_class"}) {
+    for (const nlohmann::json& part : {j, j["untrained"], j["raw_pixels"]}) {
+      ASSERT_TRUE(part.contains(key)) << key;
+      EXPECT_GE(part[key].get<double>(), 0.3);
+      EXPECT_LE(part[key].get<double>(), 1.0);
+    }
+  }
+  for (const char* key : {"rankme", "alignment", "uniformity"}) EXPECT_TRUE(j.at(key).is_number()) << key;
+  EXPECT_GT(j["raw_pixels"]["linear_top1"], 0.95);  // the classes are linearly separable
+  ASSERT_EQ(
+      juxta_shell(dir, "embed " + (dir / "run") + " --data " + (dir / "data") + " -o " + (dir / "f.npy"))
+          .status,
+      0);
+  EXPECT_EQ(load_npy(dir / "f.npy").dims(), Dims({64, 16}));
+  const Outcome inspect = juxta_shell(dir, "inspect " + (dir / "run/checkpoint-00000012.safetensors"));
+  EXPECT_NE(inspect.out.find("method.encoder.conv1.weight"), std::string::npos);
+  EXPECT_NE(inspect.out.find("[train]"), std::string::npos);
+  const Outcome recipe = juxta_shell(dir, "inspect --recipe simclr_fashion_mnist --set train.batch=8");
+  EXPECT_NE(recipe.out.find("saved for backward"), std::string::npos) << recipe.err;
+}
+
+TEST(Program, EveryMethodResumesBitForBit) {
+  const TempDir dir;
+  write_data(dir / "data");
+  const std::pair<const char*, const char*> recipes[] = {
+      {"simclr_cifar10", ""},
+      {"moco_cifar10", "--set method.queue=48 --set method.bn_groups=2"},
+      {"byol_cifar10", "--set method.projection_hidden=16"}};
+  for (const auto& [recipe, options] : recipes) {
+    const std::string method = recipe;
+    const std::string base = "--set train.epochs=3 --set train.monitor_every=0 " + std::string(options);
+    const auto arguments = [&](const std::string& out, const std::string& more) {
+      return run_arguments(dir, out, base + more, method);
+    };
+    fs::remove_all(dir / "a");
+    fs::remove_all(dir / "b");
+    ASSERT_EQ(juxta_shell(dir, arguments("a", "")).status, 0) << method << text_of(dir / "err.txt");
+    // The same run, killed by its time limit after the first step it finishes, then resumed.
+    ASSERT_EQ(juxta_shell(dir, arguments("b", " --set train.max_seconds=1e-6")).status, 0);
+    const auto half = ssl::checkpoint_files(dir / "b");
+    ASSERT_EQ(half.size(), 1u);
+    EXPECT_EQ(ssl::read_checkpoint(half[0]).step, 1);
+    ASSERT_EQ(
+        juxta_shell(dir,
+                    arguments("b", " --set train.max_seconds=0 --resume --set train.workers=2 --threads 1"))
+            .status,
+        0);
+    const ssl::Checkpoint a = ssl::load_checkpoint(dir / "a"), b = ssl::load_checkpoint(dir / "b");
+    EXPECT_EQ(a.step, 12);
+    ASSERT_EQ(a.tensors.size(), b.tensors.size());
+    for (size_t i = 0; i < a.tensors.size(); ++i) {
+      EXPECT_EQ(a.tensors[i].first, b.tensors[i].first);
+      EXPECT_TRUE(same_bits(a.tensors[i].second, b.tensors[i].second)) << method << " " << a.tensors[i].first;
+    }
+  }
+}
+
+TEST(Program, CtrlCSavesAndExitsCleanly) {
+  const TempDir dir;
+  write_data(dir / "data");
+  const Outcome o =
+      juxta_shell(dir, run_arguments(dir, "run", "--set train.epochs=100000 --set train.monitor_every=0"),
+                  "timeout -s INT 2 ");
+  EXPECT_EQ(o.status, 124);  // timeout's own: the program was signalled, and left by itself
+  EXPECT_NE(o.out.find("interrupted and saved"), std::string::npos) << o.out << o.err;
+  EXPECT_EQ(ssl::checkpoint_files(dir / "run").size(), 1u);
+}
+
+TEST(Program, MistakesAreOneLineAndStatus2) {
+  const TempDir dir;
+  write_data(dir / "data");
+  const std::string data = " --data " + (dir / "data"), out = " --out " + (dir / "r");
+  expect_bad_input(dir, "train no_such_recipe" + data, {"no_such_recipe"});
+  expect_bad_input(dir, "train simclr_fashion_mnst" + data, {"did you mean 'simclr_fashion_mnist'"});
+  expect_bad_input(dir, "train simclr_fashion_mnist --data /nowhere" + out, {"/nowhere", "no such"});
+  expect_bad_input(dir, run_arguments(dir, "r", "--set train.epoch=3"), {"train.epoch", "train.epochs"});
+  expect_bad_input(dir, run_arguments(dir, "r", "--set train.epochs=many"),
+                   {"train.epochs", "an integer", "many"});
+  expect_bad_input(dir, run_arguments(dir, "r", "--set method.temprature=1"), {"method.temperature"});
+  expect_bad_input(dir, run_arguments(dir, "r", "--set train.batch=1"), {"train.batch", "at least 2"});
+  expect_bad_input(dir, run_arguments(dir, "r", "--set train.batch=65"), {"train.batch", "65", "64"});
+  expect_bad_input(dir, run_arguments(dir, "r", "--set method.temperature=0"), {"temperature"});
+  expect_bad_input(dir, "eval /nowhere", {"/nowhere"});
+  expect_bad_input(dir, "eval " + (dir / "data"), {"no checkpoint"});
+  expect_bad_input(dir, "inspect " + (dir / "data/train.npy"), {"train.npy", "safetensors"});
+  expect_bad_input(dir,
+                   "embed --model resnet18 --weights " + (dir / "none") + " --data " +
+                       (dir / "data/train.npy") + " -o " + (dir / "f.npy"),
+                   {"none"});
+  Tensor bad = load_npy(dir / "data/train.npy");
+  bad.write<float>("test")[100] = NAN;
+  save_npy(dir / "data/train.npy", bad);
+  expect_bad_input(dir, run_arguments(dir, "r", ""), {"train.npy", "[0, 1]"});
+  EXPECT_FALSE(fs::exists(dir / "r/checkpoint-00000000.safetensors"));
+  EXPECT_EQ(juxta_shell(dir, "frobnicate").status, 2);
+  EXPECT_EQ(juxta_shell(dir, "").status, 2);
+}
+
+TEST(Program, NothingIsLostByABadCheckpointAnotherModelOrAFullDisk) {
+  const TempDir dir;
+  write_data(dir / "data");
+  ASSERT_EQ(juxta_shell(dir, run_arguments(dir, "run", "--set train.epochs=1")).status, 0);
+  const std::string checkpoint = dir / "run/checkpoint-00000004.safetensors";
+  const std::string before = text_of(checkpoint);
+  expect_bad_input(dir, run_arguments(dir, "run", "--set train.epochs=1"), {"--resume"});
+  expect_bad_input(dir, run_arguments(dir, "run", "--set train.epochs=2 --set model.width=8 --resume"),
+                   {"conv1.weight", "[8, 1, 3, 3]"});
+  expect_bad_input(dir, run_arguments(dir, "run", "--set train.epochs=2 --resume"), {"cannot write"},
+                   "ulimit -f 8; trap '' XFSZ; ");
+  EXPECT_EQ(text_of(checkpoint), before);
+  write_file(checkpoint, before.substr(0, before.size() / 2));
+  expect_bad_input(dir, "eval " + (dir / "run"), {"truncated"});
+}
+
+}  // namespace
+}  // namespace juxta::test

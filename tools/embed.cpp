@@ -1,0 +1,93 @@
+// juxta embed: pooled features of a run's encoder on a data set, or of a named model with foreign weights on
+// an array.
+#include <cstdio>
+
+#include "ssl/eval/evaluate.h"
+#include "tensor/npy.h"
+#include "tensor/parallel.h"
+#include "tools/commands.h"
+
+namespace juxta::tools {
+
+namespace {
+
+struct Options {
+  std::string run, model, weights, data, out, split = "train";
+  int threads = 0;
+};
+
+Tensor embed_run(const Options& o) {
+  ssl::LoadedRun run = ssl::open_run(o.run);
+  const ssl::ImageData data =
+      ssl::load_images(o.data.empty() ? run.recipe.data.path : o.data,
+                       {.strict = run.recipe.data.strict, .image_size = run.recipe.data.image_size});
+  JX_CHECK(o.split == "train" || o.split == "test", "embed: --split: expected train or test, got '", o.split,
+           "'");
+  const ssl::ImageSet& set = o.split == "train" ? data.train : data.test;
+  JX_CHECK(set.size() > 0, "embed: ", data.train.source, ": no ", o.split, " split");
+  ssl::build_method(run, data.train);
+  std::optional<ssl::PixelStats> stats;
+  if (run.recipe.view.normalize) stats = ssl::pixel_stats(data.train);
+  return ssl::extract_features(run.recipe.method->encoder(), set, run.recipe.view, stats ? &*stats : nullptr);
+}
+
+// Names of classification heads that pretrained files carry and encoders do not.
+bool is_head(const std::string& name) {
+  for (const char* prefix : {"fc.", "head.", "head_dist.", "classifier."})
+    if (name.rfind(prefix, 0) == 0) return true;
+  return false;
+}
+
+Tensor embed_array(const Options& o) {
+  JX_CHECK(!o.weights.empty() && !o.data.empty(),
+           "embed: --model needs --weights FILE.safetensors and --data X.npy");
+  const Tensor x = load_npy(o.data);
+  JX_CHECK(x.ndim() == 4 && x.dtype() == DType::f32, "embed: ", o.data, ": expected f32 [N, H, W, C], got ",
+           x);
+  nn::ModelConfig config;
+  config.name = o.model;
+  config.in_channels = x.size(3);
+  config.image_size = x.size(1);
+  Rng init(0, "init");
+  const std::unique_ptr<nn::Encoder> encoder = nn::make_encoder(config, init);
+  nn::StateDict state;
+  for (auto& [name, t] : load_safetensors(o.weights).tensors)
+    if (!is_head(name)) state.emplace_back(name, t);
+  nn::load_state_strict(nn::named_state(*encoder), state, o.weights);
+  const NoGrad no_grad;
+  Tensor out = Tensor::empty({x.size(0), encoder->feature_dim()});
+  constexpr int64_t kBatch = 32;
+  for (int64_t begin = 0; begin < x.size(0); begin += kBatch) {
+    const int64_t end = std::min(begin + kBatch, x.size(0));
+    Tensor rows = out.slice(0, begin, end);
+    rows.copy_from(encoder->features(Var(x.slice(0, begin, end)), nn::Ctx{}).value(), "embed");
+  }
+  return out;
+}
+
+int run_embed(const Options& o) {
+  if (o.threads > 0) set_num_threads(o.threads);
+  JX_CHECK(o.run.empty() != o.model.empty(), "embed: give either a RUN or --model NAME");
+  const Tensor features = o.model.empty() ? embed_run(o) : embed_array(o);
+  save_npy(o.out, features);
+  std::printf("%s: f32 %s\n", o.out.c_str(), to_text(features.dims()).c_str());
+  return kOk;
+}
+
+}  // namespace
+
+Command add_embed(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* c = app.add_subcommand("embed", "write pooled features as .npy");
+  c->add_option("RUN", o->run, "run folder or checkpoint file");
+  c->add_option("--data", o->data,
+                "data set; with --model: float32 .npy [N, H, W, C], fed to the network as it is");
+  c->add_option("-o,--output", o->out, "output file")->required();
+  c->add_option("--split", o->split, "train or test [train]");
+  c->add_option("--model", o->model, "an encoder by name instead of a run (juxta models)");
+  c->add_option("--weights", o->weights, "its weights: safetensors with torchvision or timm names");
+  c->add_option("--threads", o->threads, "threads of the kernels [all]")->check(CLI::PositiveNumber);
+  return [o] { return run_embed(*o); };
+}
+
+}  // namespace juxta::tools

@@ -1,0 +1,48 @@
+// juxta: train, evaluate and look into contrastive and momentum-based learners.
+#include <cstdio>
+#include <exception>
+
+#include "tensor/error.h"
+#include "tools/commands.h"
+
+namespace {
+
+// A user's mistake is one line and status 2; never a core dump.
+int report(const std::exception& e) {
+  std::fprintf(stderr, "juxta: error: %s\n", e.what());
+  return juxta::tools::kBadInput;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace juxta::tools;
+  CLI::App app{"juxta " JUXTA_VERSION
+               ": contrastive and momentum-based self-supervised learning from scratch"};
+  app.set_version_flag("--version", "juxta " JUXTA_VERSION);
+  app.require_subcommand(1);
+  app.failure_message(CLI::FailureMessage::simple);
+  const auto make = {add_train, add_eval, add_embed, add_inspect, add_models, add_recipes};
+  Command chosen;
+  for (const auto& add : make) {
+    const size_t before = app.get_subcommands({}).size();
+    const Command run = add(app);
+    app.get_subcommands({})[before]->callback([run, &chosen] { chosen = run; });
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    const int status = app.exit(e);
+    return status == 0 ? kOk : kBadInput;
+  }
+  try {
+    return chosen();
+  } catch (const juxta::Error& e) {
+    return report(e);
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "juxta: error: out of memory; use a smaller train.batch\n");
+    return kBadInput;
+  } catch (const std::exception& e) {
+    return report(e);
+  }
+}
