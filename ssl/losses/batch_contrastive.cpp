@@ -1,0 +1,114 @@
+#include "ssl/losses/batch_contrastive.h"
+
+#include "autograd/contrast.h"
+#include "autograd/ops.h"
+
+namespace juxta::ssl {
+
+namespace {
+
+Var unit(const Var& x, bool normalize) { return normalize ? l2_normalize(x) : x; }
+
+// Row i's similarity to row i, [N].
+Var paired(const Var& a, const Var& b) { return sum(mul(a, b), {-1}); }
+
+// (a + N) mod 2N for a = 0 .. 2N - 1.
+Tensor other_view(int64_t n) {
+  Tensor t = Tensor::empty({2 * n}, DType::i64);
+  auto* p = t.write<int64_t>("nt_xent");
+  for (int64_t a = 0; a < 2 * n; ++a) p[a] = (a + n) % (2 * n);
+  return t;
+}
+
+}  // namespace
+
+Loss nt_xent(const Var& z1, const Var& z2, const NtXentParams& p) {
+  check_embeddings("nt_xent", {{"z1", z1}, {"z2", z2}});
+  check_temperature("nt_xent", p.temperature);
+  const int64_t n = z1.size(0);
+  ContrastOptions o;
+  o.op = "nt_xent";
+  o.normalize = p.normalize;
+  o.row_ids = Tensor::arange(2 * n);  // an anchor is not its own negative
+  o.positive = other_view(n);
+  const std::vector<Var> z{z1, z2};
+  const ContrastResult s = contrast_symmetric(z, constant_temperature(p.temperature, z1), o);
+  const Var lse = mean(s.lse), positive = mean(s.positive);
+  return {mean(sub(s.lse, s.positive)),
+          {{"positive", affine(stop_gradient(positive), p.temperature, 0.0)}, {"lse", stop_gradient(lse)}}};
+}
+
+namespace {
+
+// MoCo: the positive is the query's own key, the negatives are the queue.
+//   CE([l_pos ; l_neg], 0) = log(e^l_pos + sum e^l_neg) - l_pos = softplus(lse(l_neg) - l_pos)
+Var against_queue(const Var& query, const Var& key, const Var& queue, const InfoNceParams& p, Var& positive) {
+  const Var q = unit(query, p.normalize), k = stop_gradient(unit(key, p.normalize));
+  positive = paired(q, k);
+  ContrastOptions o;
+  o.op = "info_nce";
+  const Var negatives = contrast({&q, 1}, {&queue, 1}, constant_temperature(p.temperature, q), o).lse;
+  return mean(softplus(sub(negatives, affine(positive, 1.0 / p.temperature, 0.0))));
+}
+
+// The batch's keys, then the queue; keys are constants here.
+Var against_both(const Var& query, const Var& key, const Var& queue, const InfoNceParams& p, Var& positive) {
+  const Var q = unit(query, p.normalize);
+  const std::vector<Var> columns{stop_gradient(unit(key, p.normalize)), queue};
+  ContrastOptions o;
+  o.op = "info_nce";
+  o.positive = Tensor::arange(query.size(0));
+  const ContrastResult s = contrast({&q, 1}, columns, constant_temperature(p.temperature, q), o);
+  positive = affine(s.positive, p.temperature, 0.0);
+  return mean(sub(s.lse, s.positive));
+}
+
+// The batch's keys alone; both operands have gradients, and one matrix serves both directions.
+Var against_batch(const Var& query, const Var& key, const InfoNceParams& p, Var& positive) {
+  ContrastOptions o;
+  o.op = "info_nce";
+  o.normalize = p.normalize;
+  o.positive = Tensor::arange(query.size(0));
+  o.two_way = p.symmetric;
+  const ContrastResult s = contrast({&query, 1}, {&key, 1}, constant_temperature(p.temperature, query), o);
+  positive = affine(s.positive, p.temperature, 0.0);
+  const Var rows = mean(sub(s.lse, s.positive));
+  if (!p.symmetric) return rows;
+  return affine(add(rows, mean(sub(s.column_lse, s.column_positive))), 0.5, 0.0);
+}
+
+void check_queue(const Var& queue, const Var& query) {
+  JX_CHECK(queue.defined(),
+           "info_nce: queue: negatives = queue and both need one; give [K, D] (K = 0 allowed), "
+           "or choose negatives = in_batch");
+  JX_CHECK(queue.ndim() == 2 && queue.size(1) == query.size(1) && queue.dtype() == query.dtype() &&
+               queue.device() == query.device(),
+           "info_nce: queue: expected ", query.dtype(), " [K, ", query.size(1), "] on ", query.device(),
+           ", got ", queue);
+  check_finite("info_nce", {"queue", queue});
+}
+
+}  // namespace
+
+Loss info_nce(const Var& query, const Var& key, const Var& queue, const InfoNceParams& p) {
+  check_embeddings("info_nce", {{"query", query}, {"key", key}});
+  check_temperature("info_nce", p.temperature);
+  Var loss, positive;
+  if (p.negatives == Negatives::in_batch) {
+    JX_CHECK(!queue.defined(), "info_nce: queue: negatives = in_batch uses none; choose negatives = both");
+    loss = against_batch(query, key, p, positive);
+  } else {
+    const Var q = at_least_f32(query), k = at_least_f32(key);
+    const Var past = queue.defined() ? stop_gradient(at_least_f32(queue)) : queue;
+    check_queue(past, q);
+    const auto direction = p.negatives == Negatives::queue ? against_queue : against_both;
+    loss = direction(q, k, past, p, positive);
+    if (p.symmetric) {
+      Var mirrored;
+      loss = affine(add(loss, direction(k, q, past, p, mirrored)), 0.5, 0.0);
+    }
+  }
+  return {loss, {{"positive", stop_gradient(mean(positive))}}};
+}
+
+}  // namespace juxta::ssl
