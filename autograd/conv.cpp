@@ -86,7 +86,9 @@ void convolve(const ConvShape& s, Way way, const Tensor& x, const Tensor& weight
       args.out_step[axis] = c.out_step[axis];
       args.out_first[axis] = c.out_first[axis];
     }
-    run(x.device(), table.conv, args, conv_tasks(c.geometry), 1);
+    // Several tasks in a row, so that each can fetch the memory of the next.
+    const int64_t tasks = conv_tasks(c.geometry);
+    run(x.device(), table.conv, args, tasks, std::max<int64_t>(1, tasks / 64));
   }
 }
 

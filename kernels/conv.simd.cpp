@@ -52,9 +52,10 @@ void pack(const ConvPack<T>& a, int64_t item, int64_t item_end) {
   }
 }
 
-// All output channels of one group over one task.
+// All output channels of one group over one task, while `next` (null: none) is fetched.
 template <class M>
-void conv_group(const TapConv<typename M::Input>& a, const ConvTask& t, int64_t group, float* block) {
+void conv_group(const TapConv<typename M::Input>& a, const ConvTask& t, const ConvTask* next, int64_t group,
+                float* block) {
   using T = typename M::Input;
   const ConvGeometry& g = a.g;
   const BlockMap m = map_block<M>(g, t, g.in_group);
@@ -75,7 +76,10 @@ void conv_group(const TapConv<typename M::Input>& a, const ConvTask& t, int64_t 
                  row * a.out_step[1],
                  nullptr,
                  t.row_end - t.row,
-                 t.col_end - t.col};
+                 t.col_end - t.col,
+                 {}};
+  if (next)
+    s.ahead = ahead_of_x(g, a.x, *next, 0, g.in_group, s.row_count() * ((g.out_group + kPanel - 1) / kPanel));
   T* y = a.y + t.image * s.y_image + (t.d * a.out_step[0] + a.out_first[0]) * plane +
          (t.row * a.out_step[1] + a.out_first[1]) * row + (t.col * a.out_step[2] + a.out_first[2]) * pixel +
          group * g.out_group;
@@ -106,8 +110,10 @@ void conv(const TapConv<typename M::Input>& a, int64_t task, int64_t task_end) {
   if (a.g.in_group == 1 && a.g.out_group == 1) return depthwise_conv(a, task, task_end);
   float* block = scratch_floats(Scratch::conv, kConvBlock);
   for (int64_t k = task; k < task_end; ++k) {
-    const ConvTask t = conv_task(a.g, k);
-    for (int64_t group = 0; group < a.g.groups; ++group) conv_group<M>(a, t, group, block);
+    const ConvTask t = conv_task(a.g, k), next = conv_task(a.g, k + 1);
+    const bool fetch = k + 1 < task_end && a.g.groups == 1;
+    for (int64_t group = 0; group < a.g.groups; ++group)
+      conv_group<M>(a, t, fetch ? &next : nullptr, group, block);
   }
 }
 

@@ -186,6 +186,48 @@ static void fill_block(const ConvGeometry& g, const ConvTask& t, const BlockMap&
     }
 }
 
+// Fetches the memory of the next task into the second cache, a little with each register tile: copying it
+// then need not wait. Rows of `stride` bytes, of which the first `bytes` are wanted.
+struct Ahead {
+  const char *at = nullptr, *end = nullptr;
+  int64_t stride = 64, bytes = 64, rows = 0;  // rows per call of next()
+
+  [[gnu::always_inline]] void next() {
+    for (int64_t r = 0; r < rows && at < end; ++r, at += stride)
+      for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(at + b, 0, 2);
+  }
+};
+
+// Channels [c, c + channels) of x under a task, to be fetched in `calls` calls; nothing where they are not
+// one run of pixels.
+template <class T>
+[[gnu::always_inline]] static inline Ahead ahead_of_x(const ConvGeometry& g, const T* x, const ConvTask& t,
+                                                      int64_t c, int64_t channels, int64_t calls) {
+  if (g.in[0] > 1 || (t.col_end - t.col < g.out[2] && g.in[1] > 1)) return {};
+  const auto first = [&](int axis, int64_t j) {
+    const int64_t i = j * g.in_step[axis] + g.tap_min[axis];
+    return i < 0 ? 0 : i;
+  };
+  const auto last = [&](int axis, int64_t j) {
+    const int64_t i = j * g.in_step[axis] + g.tap_min[axis] + g.tap_span[axis];
+    return i < g.in[axis] ? i : g.in[axis] - 1;
+  };
+  const int64_t pixel = g.groups * g.in_group,
+                begin = (t.image * g.in[1] + first(1, t.row)) * g.in[2] + first(2, t.col),
+                end = ((t.image_end - 1) * g.in[1] + last(1, t.row_end - 1)) * g.in[2] +
+                      last(2, t.col_end - 1) + 1;
+  Ahead a;
+  const int64_t size = sizeof(T);
+  a.at = reinterpret_cast<const char*>(x + begin * pixel + c);
+  a.end = reinterpret_cast<const char*>(x + end * pixel);
+  if (channels < pixel && channels * size >= 64) {
+    a.stride = pixel * size;
+    a.bytes = channels * size;
+  }
+  a.rows = ((a.end - a.at) / a.stride + calls) / calls;
+  return a;
+}
+
 // Address of the pixel that a tap sees from output position (d, h, w) of image n; null in the padding.
 template <class T>
 [[gnu::always_inline]] static inline const T* pixel_under(const ConvGeometry& g, const T* x,

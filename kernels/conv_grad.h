@@ -79,42 +79,43 @@ template <class M>
 #endif
 }
 
-// One row of dy, `lanes` channels from `dy` on, into a panel.
+// `lanes` channels of one step of dy, the rest 0; `more`: the step's second pixel exists.
 template <class M>
-[[gnu::always_inline]] static inline float* pack_dy_row(const typename M::Input* dy, int64_t pixel,
-                                                        int64_t cols, int vectors, int lanes, float* to) {
-  for (int64_t q = 0; q < cols; q += M::kPixels, dy += M::kPixels * pixel)
-    for (int v = 0; v < vectors; ++v, to += kWidth) {
-      const int left = lanes - v * kWidth, n = left < 0 ? 0 : left < kWidth ? left : kWidth;
-      const typename M::Input* from = dy + v * kWidth;
-      if constexpr (M::kPixels == 2)
-        M::join(to, M::channels(from, n), M::channels(from + pixel, q + 1 < cols ? n : 0));
-      else
-        store(to, n == 0 ? F32(0.0f) : load_part(from, n));
-    }
-  return to;
+[[gnu::always_inline]] static inline void pack_dy_step(const typename M::Input* dy, int64_t pixel, bool more,
+                                                       int64_t wide, int64_t lanes, float* to) {
+  for (int64_t v = 0; v < wide; v += kWidth) {
+    const int n = static_cast<int>(lanes - v < 0 ? 0 : lanes - v < kWidth ? lanes - v : kWidth);
+    if constexpr (M::kPixels == 2)
+      M::join(to + v, M::channels(dy + v, n), M::channels(dy + v + pixel, more ? n : 0));
+    else
+      store(to + v, n == 0 ? F32(0.0f) : load_part(dy + v, n));
+  }
 }
 
-// dy of one task from output channel `o` on, at most kGradOutputs channels, as panels.
+// dy of one task from output channel `o` on, at most kGradOutputs channels, as panels of `wide` channels.
 template <class M>
 static void pack_dy(const ConvWeightGrad<typename M::Input>& a, const ConvTask& t, int64_t group, int64_t o,
-                    int vectors, float* to) {
+                    int64_t wide, float* to) {
   const ConvGeometry& g = a.g;
-  const int64_t pixel = g.groups * g.out_group, wide = vectors * kWidth;
-  for (int64_t k = o; k < g.out_group && k < o + kGradOutputs; k += wide) {
-    const int lanes = static_cast<int>(g.out_group - k < wide ? g.out_group - k : wide);
-    for (int64_t n = t.image; n < t.image_end; ++n)
-      for (int64_t r = t.row; r < t.row_end; ++r) {
-        const int64_t first = ((n * g.out[0] + t.d) * g.out[1] + r) * g.out[2] + t.col;
-        to = pack_dy_row<M>(a.dy + first * pixel + group * g.out_group + k, pixel, t.col_end - t.col, vectors,
-                            lanes, to);
-      }
+  const int64_t pixel = g.groups * g.out_group, rows = t.row_end - t.row, cols = t.col_end - t.col,
+                panel = (t.image_end - t.image) * rows * ((cols + M::kPixels - 1) / M::kPixels) * wide,
+                o_end = o + kGradOutputs < g.out_group ? o + kGradOutputs : g.out_group;
+  for (int64_t i = 0; i < (t.image_end - t.image) * rows; ++i) {
+    const int64_t n = t.image + i / rows, r = t.row + i % rows,
+                  first = ((n * g.out[0] + t.d) * g.out[1] + r) * g.out[2] + t.col;
+    const typename M::Input* dy = a.dy + first * pixel + group * g.out_group;
+    for (int64_t q = 0; q < cols; q += M::kPixels, dy += M::kPixels * pixel, to += wide) {
+      float* step = to;
+      for (int64_t k = o; k < o_end; k += wide, step += panel)
+        pack_dy_step<M>(dy + k, pixel, q + 1 < cols, wide, g.out_group - k, step);
+    }
   }
 }
 
 // Channels [c, c_end) of one group (they are in the block) and taps [tap, tap_end), over one task.
 struct GradRun {
   int64_t group, c, c_end, tap, tap_end;
+  Ahead x, dy;  // of the next task
 };
 
 // Output positions [begin, end) among `count` from `first` on whose window position at `offset` lies inside
@@ -146,7 +147,7 @@ template <class M>
 
 // All taps and channels of a run over one task, for output channels from `o` on (their panels are `dy`).
 template <class M>
-static void grad_taps(const ConvWeightGrad<typename M::Input>& a, const GradRun& run, const ConvTask& t,
+static void grad_taps(const ConvWeightGrad<typename M::Input>& a, GradRun& run, const ConvTask& t,
                       float* sums, const BlockMap& m, const float* block, int64_t o, const GradShape& shape,
                       const float* dy) {
   const ConvGeometry& g = a.g;
@@ -175,22 +176,44 @@ static void grad_taps(const ConvWeightGrad<typename M::Input>& a, const GradRun&
           tile.part[q] = sums + ((run.group * g.tap_count + at) * g.in_group + c) * g.out_group + k;
         }
         if (shape.taps > 1 || trim_tile<M>(g, t, g.taps[tap], wide, tile)) shape.run(tile);
+        run.x.next();
+        run.dy.next();
       }
     }
   }
 }
 
+// All of dy under a task (one group, whole rows).
+template <class T>
+[[gnu::always_inline]] static inline Ahead ahead_of_dy(const ConvWeightGrad<T>& a, const ConvTask& t,
+                                                       int64_t calls) {
+  const ConvGeometry& g = a.g;
+  const int64_t last = (t.image_end - 1) * g.out[1] + t.row_end - 1, first = t.image * g.out[1] + t.row;
+  Ahead ahead;
+  ahead.at = reinterpret_cast<const char*>(a.dy + (first * g.out[2] + t.col) * g.out_group);
+  ahead.end = reinterpret_cast<const char*>(a.dy + (last * g.out[2] + t.col_end) * g.out_group);
+  ahead.rows = ((ahead.end - ahead.at) / 64 + calls) / calls;
+  return ahead;
+}
+
 template <class M>
-static void grad_task(const ConvWeightGrad<typename M::Input>& a, const GradRun& run, const ConvTask& t,
-                      float* sums, float* block) {
+static void grad_task(const ConvWeightGrad<typename M::Input>& a, GradRun run, const ConvTask& t,
+                      const ConvTask* next, float* sums, float* block) {
   const ConvGeometry& g = a.g;
   const int64_t channels = run.c_end - run.c;
   const BlockMap m = map_block<M>(g, t, channels);
   fill_block<M>(g, t, m, a.x + run.group * g.in_group + run.c, block);
   const GradShape shape = pick_grad<M>(channels < kUnits ? channels : kUnits, g.out_group);
+  if (next) {
+    const int64_t tiles = (g.out_group + shape.vectors * kWidth - 1) / (shape.vectors * kWidth) *
+                          ((run.tap_end - run.tap + shape.taps - 1) / shape.taps) *
+                          ((channels + shape.channels - 1) / shape.channels);
+    run.x = ahead_of_x(g, a.x, *next, run.c, channels, tiles);
+    run.dy = ahead_of_dy(a, *next, tiles);
+  }
   float* dy = block + kConvBlock;
   for (int64_t o = 0; o < g.out_group; o += kGradOutputs) {
-    pack_dy<M>(a, t, run.group, o, shape.vectors, dy);
+    pack_dy<M>(a, t, run.group, o, shape.vectors * kWidth, dy);
     grad_taps<M>(a, run, t, sums, m, block, o, shape, dy);
   }
 }
@@ -205,12 +228,12 @@ static void grad_item(const ConvWeightGrad<typename M::Input>& a, int64_t part, 
   for (int64_t tap = 0; tap < g.tap_count; ++tap)
     __builtin_memset(sums + ((group * g.tap_count + tap) * g.in_group + c) * g.out_group, 0,
                      static_cast<size_t>((c_end - c) * g.out_group) * sizeof(float));
-  const int64_t tasks = conv_tasks(g);
-  for (int64_t k = conv_part_begin(tasks, a.parts, part); k < conv_part_begin(tasks, a.parts, part + 1);
-       ++k) {
-    const ConvTask t = conv_task(g, k);
+  const int64_t tasks = conv_tasks(g), end = conv_part_begin(tasks, a.parts, part + 1);
+  for (int64_t k = conv_part_begin(tasks, a.parts, part); k < end; ++k) {
+    const ConvTask t = conv_task(g, k), next = conv_task(g, k + 1);
     if (!g.tile.gather) {
-      grad_task<M>(a, {group, c, c_end, 0, g.tap_count}, t, sums, block);
+      const bool fetch = k + 1 < end && g.groups == 1 && g.out[0] == 1;
+      grad_task<M>(a, {group, c, c_end, 0, g.tap_count, {}, {}}, t, fetch ? &next : nullptr, sums, block);
       continue;
     }
     for (int64_t tap = 0; tap < g.tap_count; ++tap) {  // all windows together would not fit the block
@@ -219,7 +242,7 @@ static void grad_item(const ConvWeightGrad<typename M::Input>& a, int64_t part, 
         one.g.tap_min[axis] = g.taps[tap].offset[axis];
         one.g.tap_span[axis] = 0;
       }
-      grad_task<M>(one, {group, c, c_end, tap, tap + 1}, t, sums, block);
+      grad_task<M>(one, {group, c, c_end, tap, tap + 1, {}, {}}, t, nullptr, sums, block);
     }
   }
 }

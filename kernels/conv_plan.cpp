@@ -62,8 +62,8 @@ ConvTiling tile_for(const ConvGeometry& g, int64_t channels, int64_t wish, int64
       t.rows = (t.rows + 1) / 2;
     return t;
   }
-  // Tasks of few pixels may take the whole block: they would stream the weights too often, from the second cache
-  // or, where they do not fit there, from further away.
+  // Tasks of few pixels may take the whole block: they would stream the weights too often, from the second
+  // cache or, where they do not fit there, from further away.
   const int64_t few = g.tap_count * g.in_group * g.out_group > (128 << 10) ? 160 : 64;
   const auto fits = [&](int64_t images, int64_t rows) {
     const int64_t pixels = images * rows * t.cols;
@@ -176,12 +176,13 @@ ConvGradCall plan_conv_weight(const ConvShape& shape) {
   ConvGeometry& g = p.call.geometry;
   const bool depthwise = g.in_group == 1 && g.out_group == 1;
   // An item reads all of dy once per run of channels: enough products per value read, then enough items.
-  p.channels =
-      depthwise ? 64 : std::min(ceil_div(g.in_group, 16), std::max<int64_t>(1, 8 / g.tap_count)) * 16;
+  const int64_t blocks = std::max(g.in_group >= 128 ? 2 : 1, static_cast<int>(8 / g.tap_count));
+  p.channels = depthwise ? 64 : std::min(ceil_div(g.in_group, 16), blocks) * 16;
   const int64_t runs = conv_channel_runs(g, p.channels) * (depthwise ? 1 : g.groups);
   // About 128 pixels keep x and dy of one register tile in the first cache.
   g.tile = tile_for(g, std::min(p.channels, g.in_group), kConvBlockWish / 4, 160);
-  p.parts = std::clamp<int64_t>(ceil_div(32, runs), 1, 16);
+  // Adding the parts of a large dw would cost more than the threads it feeds gain.
+  p.parts = runs >= 16 ? 1 : std::min<int64_t>(16, ceil_div(32, runs));
   p.parts = std::max<int64_t>(1, std::min(p.parts, conv_tasks(g)));
   return p;
 }

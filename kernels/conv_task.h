@@ -17,6 +17,7 @@ struct TaskTiles {
   int64_t y_image, y_row;  // elements of y between images and output rows
   T* y;                    // this panel at the first output position of the task
   int64_t rows, cols;
+  Ahead ahead;
 
   // Rows are numbered with the images of the task running fastest, so that a tile of several rows mostly has
   // them at one height.
@@ -56,6 +57,7 @@ static int64_t whole_rows(TaskTiles<M>& s, int64_t i) {
     }
     s.choose_taps(i, R);
     run_tile(s.tile);
+    s.ahead.next();
   }
   return i;
 }
@@ -80,6 +82,7 @@ static void block_panel(TaskTiles<M>& s) {
       s.tile.a[0] += p * kUnits;
       s.tile.y[0] += p * s.tile.y_pixel;
     }
+    s.ahead.next();
   }
 }
 
