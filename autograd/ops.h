@@ -91,7 +91,8 @@ Var pad(const Var& x, int dim, int64_t before, int64_t after, double value = 0.0
 Var flip(const Var& x, int dim);
 
 // ---- softmax.cpp, over the last axis. `mask` (bool, broadcast to x): false entries count as -inf; a row
-// without any true entry gives zeros (softmax) or -inf (logsumexp) with zero gradient.
+// without any true entry gives zeros (softmax) or -inf (logsumexp) with zero gradient. Losses of bf16 logits
+// are f32.
 Var softmax(const Var& x, const Tensor& mask = {});
 Var log_softmax(const Var& x, const Tensor& mask = {});
 Var logsumexp(const Var& x, const Tensor& mask = {});  // removes the axis; f32 out for bf16 in

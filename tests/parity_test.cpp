@@ -75,7 +75,8 @@ void repeat_steps(const std::string& path, DType dtype, double tolerance) {
       return net.head(net.encoder->features(Var(is_float(batch.dtype()) ? batch.to(dtype) : batch), ctx),
                       ctx);
     };
-    const Var loss = nt_xent(embed(x1), embed(x2), {.temperature = config["temperature"]}).loss;
+    const Var z1 = embed(x1), z2 = embed(x2);  // in this order: running statistics depend on it
+    const Var loss = nt_xent(z1, z2, {.temperature = config["temperature"]}).loss;
     sgd.zero_grad();
     backward(loss);
     sgd.step(config["lr"], 1e-4);

@@ -120,15 +120,15 @@ sizes = [("small", 4, (16, 3), dict(embed_dim=48, depth=2, num_heads=3), dict(hi
 if a.full:
     sizes = [("full", 16, (28, 1), dict(embed_dim=192, depth=12, num_heads=3), dict(hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024, vocab_size=30522, max_position_embeddings=64))]
 for tag, width, (side, channels), vit, bert in sizes:
-    write(f"{a.out}/resnet20_{tag}.safetensors", {"name": "resnet20", "width": width, "in_channels": channels, "lr": 0.05, "temperature": 0.5},
+    write(f"{a.out}/resnet20_{tag}.safetensors", {"name": "resnet20", "width": width, "in_channels": channels, "lr": 0.01, "temperature": 0.5},
           ResNet20(channels, width), 4 * width, images(channels, side))
     img = 32 if a.full else 16
     net = timm.models.VisionTransformer(img_size=img, patch_size=4, num_classes=0, **vit)
     with torch.no_grad():
         net.cls_token.normal_(std=0.02)
-    write(f"{a.out}/vit_{tag}.safetensors", {"name": "vit", "image_size": img, "patch": 4, "width": vit["embed_dim"], "depth": vit["depth"], "heads": vit["num_heads"], "in_channels": 3, "lr": 0.05, "temperature": 0.5},
+    write(f"{a.out}/vit_{tag}.safetensors", {"name": "vit", "image_size": img, "patch": 4, "width": vit["embed_dim"], "depth": vit["depth"], "heads": vit["num_heads"], "in_channels": 3, "lr": 0.01, "temperature": 0.5},
           net, vit["embed_dim"], images(3, img))
-    T = 32 if a.full else 9
-    ids = [torch.randint(0, bert["vocab_size"], (steps, n, T)) for _ in range(2)]
-    write(f"{a.out}/text_{tag}.safetensors", {"name": "bert_mini", "vocab": bert["vocab_size"], "max_tokens": bert["max_position_embeddings"], "width": bert["hidden_size"], "depth": bert["num_hidden_layers"], "heads": bert["num_attention_heads"], "lr": 0.05, "temperature": 0.5},
+    T = 32 if a.full else 9  # no token 0: Hugging Face keeps the padding token's row at its start
+    ids = [torch.randint(1, bert["vocab_size"], (steps, n, T)) for _ in range(2)]
+    write(f"{a.out}/text_{tag}.safetensors", {"name": "bert_mini", "vocab": bert["vocab_size"], "max_tokens": bert["max_position_embeddings"], "width": bert["hidden_size"], "depth": bert["num_hidden_layers"], "heads": bert["num_attention_heads"], "lr": 0.01, "temperature": 0.5},
           Bert(**bert), bert["hidden_size"], ids, prefix="bert.")
