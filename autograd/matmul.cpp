@@ -171,7 +171,8 @@ void linear_backward(Backward& b, const Dims& x_dims, Act act) {
   }
   if (b.needs(1)) {
     Tensor dw = Tensor::empty({out, in}, acc_dtype(dy.dtype()), dy.device());
-    MatmulArgs<T> g = operands<T>(dz.transpose(0, 1), rows_of(x), {});
+    const Tensor x_rows = rows_of(x);  // args hold pointers: what they point to must outlive the run
+    MatmulArgs<T> g = operands<T>(dz.transpose(0, 1), x_rows, {});
     g.out_acc = dw.write<Acc<T>>("linear");
     matmul_run(dy.device(), g);
     b.set(1, dw);
@@ -221,7 +222,8 @@ Var linear(const Var& x, const Var& weight, const Var& bias, Act act, const Var&
     Tensor y = Tensor::empty(dims, x.dtype(), x.device()), saved;
     const bool act_grad = act != Act::none && wants_grad({&x, &weight, &bias});
     if (act_grad && (act_needs_input(act) || added)) saved = Tensor::empty(dims, x.dtype(), x.device());
-    MatmulArgs<T> g = with_weight<T>(rows_of(x.value()), weight.value(), true);
+    const Tensor x_rows = rows_of(x.value());
+    MatmulArgs<T> g = with_weight<T>(x_rows, weight.value(), true);
     g.bias = data_or_null<Acc<T>>(shift);
     g.act = act;
     g.residual = data_or_null<T>(added);
