@@ -61,6 +61,7 @@ ContrastSide<T> side_of(const Plan& plan, Get get, bool rows) {
   int64_t first = 0;
   for (int p = 0; p < parts; ++p) {
     const Tensor& t = get(slot + p);
+    // Blocks of nearly equal size near the target; none crosses from one part into the next.
     const int64_t n = t.size(0), wanted = std::max<int64_t>(1, (n + target / 2) / target);
     const int64_t size = std::max<int64_t>(1, (n + wanted - 1) / wanted);
     s.part[p] = {t.data<T>(), n, t.stride(0), first, size, s.blocks, nullptr};
@@ -103,6 +104,7 @@ ContrastArgs<T> args_of(const Plan& plan, Get get) {
   return a;
 }
 
+// One parallel loop per round: the next round may touch the same sums.
 template <class T>
 void run_rounds(Device device, void (*entry)(const ContrastArgs<T>&, int64_t, int64_t), ContrastArgs<T>& a) {
   for (a.round = 0; a.round < a.schedule.rounds; ++a.round)
@@ -211,6 +213,7 @@ void contrast_backward(Backward& b, const Plan& plan) {
   std::vector<Tensor> row_sums = make_sums(b, plan, a.rows, true, replicas_of(a.schedule, true), device);
   std::vector<Tensor> column_sums =
       make_sums(b, plan, a.columns, false, replicas_of(a.schedule, false), device);
+  // One set, one gradient: what tiles add to their columns lands in the same sums.
   for (int p = 0; plan.symmetric && p < plan.row_parts; ++p) a.columns.part[p].sums = a.rows.part[p].sums;
   run_rounds<T>(device, contrast_tables<T>().on(device).backward, a);
 
@@ -282,6 +285,7 @@ double norms(const Plan& plan, const ContrastSide<T>& side, const Tensor& temper
   return largest;
 }
 
+// Of a tensor with at least one element.
 template <class T>
 double smallest_of(const Tensor& t) {
   const T* p = t.data<T>();
@@ -300,6 +304,7 @@ ContrastResult contrast_typed(Plan plan, const ContrastRelation& relation, std::
   reach *= norms(plan, column_side, Tensor(), device, slot(kColumnInverse), slot(kColumnScale));
   if (!plan.normalize) slot(kRowInverse) = slot(kColumnInverse) = Tensor();
   const double margin = std::abs(plan.margin) / smallest_of<A>(get(kTemperature));
+  // |s_ij| <= |r_i| a_i |c_j| b_j (Cauchy-Schwarz), and the margin shifts positives.
   plan.bounded = reach + margin <= kContrastBound;  // false for NaN too
   slot(kRowRange) = contrast_ranges(row_side, relation.row_id, relation.row_want,
                                     plan.symmetric ? relation.column_key : Tensor());

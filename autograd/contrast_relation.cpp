@@ -59,6 +59,7 @@ std::pair<Tensor, Tensor> both(const ContrastOptions& o, const char* row_name, c
   return narrow_together(r, symmetric ? r : checked_ids(o.op, column_name, column, columns));
 }
 
+// Decides whether a tile above the diagonal may serve both directions when positives change the similarity.
 // Is positive[positive[i]] == i wherever i has a positive?
 bool mirrored(const Tensor& positive) {
   const int64_t* p = positive.data<int64_t>();
@@ -87,6 +88,7 @@ ContrastRelation contrast_relation(const ContrastOptions& o, int64_t rows, int64
                ": positive: expected -1 (none) to ", columns - 1, ", got ", p.data<int64_t>()[i], " for row ",
                i);
     r.same = !symmetric || mirrored(p);
+    // "Column j is the one I named" is a relation of keys too: every column's key is its own index.
     r.row_want = p.to(DType::i32);
     r.column_key = Tensor::arange(columns).to(DType::i32);
   }

@@ -128,6 +128,8 @@ void forward_pair(const ContrastArgs<T>& a, const ContrastPair& p) {
   const bool related = contrast_related(a, p), back = contrast_back(a, p);
   const int64_t cols = columns.rows, at_column = p.column_replica * a.columns.size + columns.first;
   pack_columns_deep<P>(w, columns, a.depth);
+  // Column sums of this pair in scratch: bounded ones start at 0 and are added at the end, running ones go
+  // on.
   for (int64_t c = 0; c < w.ld; ++c) {
     const bool keep = back && !a.bounded && c < cols;
     w.column[0][c] = keep ? a.columns.max[at_column + c] : -kHuge;
@@ -158,14 +160,14 @@ void forward_pair(const ContrastArgs<T>& a, const ContrastPair& p) {
 template <class P, class T>
 void add_gradients(const Workspace& w, const Strip& s, const T* strip_x, int64_t stride, int64_t depth,
                    float* row_sums, float* column_sums, int64_t sums_stride) {
-  if (row_sums) {
+  if (row_sums) {  // A_i += sum_j h_ij c_j
     const int64_t steps = panel_steps<P>(s.cols);
     for (int64_t q = 0; q * kMR < s.rows; ++q)
       pack_a<P>(w.h + q * kMR * steps, s.tile + q * kMR * s.ld, s.ld, 1, smaller(kMR, s.rows - q * kMR),
                 s.cols);
     multiply<P>(w.h, w.x_columns, steps, s.rows, depth, row_sums, sums_stride, true);
   }
-  if (column_sums) {
+  if (column_sums) {  // A_j += sum_i h_ij r_i: h^T is read by swapping the strides
     const int64_t steps = panel_steps<P>(s.rows);
     pack_wide<P>(w.x_rows, strip_x, stride, s.rows, depth);
     for (int64_t q = 0; q * kMR < s.cols; ++q)

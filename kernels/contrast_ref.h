@@ -28,6 +28,7 @@ struct ContrastElement {
   bool in_lse, positive, back_positive;  // back: of the column, towards the row
 };
 
+// x as it enters a product.
 template <class T>
 Acc<T> contrast_factor(T x, bool round) {
   return static_cast<Acc<T>>(round ? static_cast<Acc<T>>(bf16(static_cast<float>(x)))
@@ -52,6 +53,7 @@ ContrastElement<T> contrast_element(const ContrastArgs<T>& a, const T* xi, const
   return e;
 }
 
+// Adds one similarity to the sums of row or column i.
 template <class T>
 void contrast_add(ContrastSide<T> side, int64_t replica, int64_t i, Acc<T> s, bool in_lse, bool positive) {
   const int64_t k = replica * side.size + i;
@@ -87,6 +89,7 @@ void contrast_forward(const ContrastArgs<T>& a, int64_t item, int64_t item_end) 
   }
 }
 
+// The replicas' sums, brought to their common maximum.
 template <class T>
 void contrast_finish(const ContrastFinish<T>& a, int64_t row, int64_t row_end) {
   using A = Acc<T>;

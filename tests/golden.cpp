@@ -12,6 +12,7 @@ namespace {
 
 using Json = nlohmann::json;
 
+// The parameters of a case, each as JSON text.
 ssl::ParamTexts params_of(const SafeTensors& file, const std::string& case_name) {
   const auto found = file.metadata.find(case_name);
   JX_CHECK(found != file.metadata.end(), "golden: case ", case_name, " has no parameters in the metadata");
@@ -35,6 +36,7 @@ std::vector<std::pair<std::string, Tensor>> under(const SafeTensors& file, const
   return found;
 }
 
+// The rules at the top of golden.h.
 double tolerance_of(const std::string& objective, const std::string& output, const Tensor& reference,
                     DType dtype, bool is_saturated) {
   if (!is_float(reference.dtype())) return 0;

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "autograd/contrast.h"
 #include "autograd/ops.h"
 #include "kernels/table.h"
 #include "ssl/losses/registry.h"
@@ -42,6 +43,11 @@ TEST_P(EveryLoss, PassesItsGoldenCasesOnEveryTable) {
     if (which == ForceTable::kActive) continue;
     const ForceTable force(which);
     expect_passes(file, row, DType::f32);
+    {
+      const ForceContrastBlock block(3);  // these small batches then cross the borders of blocks
+      expect_passes(file, row, DType::f32);
+      expect_passes(file, row, DType::f64);
+    }
     set_num_threads(1);
     const std::vector<Tensor> one = all_outputs(file, row, DType::f32);
     set_num_threads(2);

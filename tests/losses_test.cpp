@@ -7,6 +7,7 @@
 #include "ssl/losses/batch_contrastive.h"
 #include "ssl/losses/registry.h"
 #include "ssl/losses/without_negatives.h"
+#include "tensor/allocator.h"
 #include "tests/harness.h"
 
 namespace juxta::test {
@@ -337,6 +338,20 @@ TEST(Losses, EmptyQueue) {
     const double both = ssl::info_nce(q, k, none, {.negatives = ssl::Negatives::both}).loss.item();
     EXPECT_NEAR(both, ssl::info_nce(q, k, Var(), {.negatives = ssl::Negatives::in_batch}).loss.item(), 1e-6);
   }
+}
+
+TEST(Losses, NoMatrixOfSimilaritiesIsStored) {
+  constexpr int64_t kN = 2048, kDepth = 32;
+  const Var z1 = Var::leaf(normal({kN, kDepth}, 1).to(DType::f32)),
+            z2 = Var::leaf(normal({kN, kDepth}, 2).to(DType::f32));
+  CachingAllocator& memory = allocator(kCpu);
+  memory.reset_peak();
+  const size_t before = memory.stats().live_bytes;
+  backward(ssl::nt_xent(z1, z2).loss);
+  const size_t used = memory.stats().peak_bytes - before, inputs = 2 * kN * kDepth * sizeof(float);
+  EXPECT_LT(
+      used,
+      3 * inputs);  // the gradients, and a few numbers per row; the matrix would be 128 times the inputs
 }
 
 TEST(Losses, NamedTerms) {

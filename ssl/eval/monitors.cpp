@@ -14,6 +14,7 @@ namespace {
 
 using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
+// z in double; Error naming `who` unless it is a finite float [N, D] with enough rows.
 Matrix matrix_of(const char* who, const Tensor& z, int64_t least_rows) {
   JX_CHECK(z.defined() && is_float(z.dtype()) && z.ndim() == 2 && z.size(1) >= 1, who,
            ": expected a float [N, D], got ", z.defined() ? to_text(z) : "an undefined tensor");
@@ -24,6 +25,7 @@ Matrix matrix_of(const char* who, const Tensor& z, int64_t least_rows) {
   return m;
 }
 
+// The same with rows of length 1 (a zero row stays zero).
 Matrix unit_rows(const char* who, const Tensor& z, int64_t least_rows) {
   Matrix m = matrix_of(who, z, least_rows);
   for (Eigen::Index i = 0; i < m.rows(); ++i) m.row(i) /= std::max(m.row(i).norm(), 1e-12);

@@ -32,6 +32,7 @@ Loss nt_xent(const Var& z1, const Var& z2, const NtXentParams& p) {
   o.row_ids = Tensor::arange(2 * n);  // an anchor is not its own negative
   o.positive = other_view(n);
   const std::vector<Var> z{z1, z2};
+  // CE(S_a, target) = lse_a - S_a,target; S = S^T, so that every similarity is computed once.
   const ContrastResult s = contrast_symmetric(z, constant_temperature(p.temperature, z1), o);
   const Var lse = mean(s.lse), positive = mean(s.positive);
   return {mean(sub(s.lse, s.positive)),
@@ -99,12 +100,13 @@ Loss info_nce(const Var& query, const Var& key, const Var& queue, const InfoNceP
     loss = against_batch(query, key, p, positive);
   } else {
     const Var q = at_least_f32(query), k = at_least_f32(key);
+    // The queue is not normalised again: its rows are unit when they enter it.
     const Var past = queue.defined() ? stop_gradient(at_least_f32(queue)) : queue;
     check_queue(past, q);
     const auto direction = p.negatives == Negatives::queue ? against_queue : against_both;
     loss = direction(q, k, past, p, positive);
     if (p.symmetric) {
-      Var mirrored;
+      Var mirrored;  // now the keys ask and the queries are the constants
       loss = affine(add(loss, direction(k, q, past, p, mirrored)), 0.5, 0.0);
     }
   }

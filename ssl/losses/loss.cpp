@@ -46,7 +46,7 @@ void check_finite(const char* loss, Named input) {
 }
 
 void check_embeddings(const char* loss, std::initializer_list<Named> inputs) {
-  const Named& first = *inputs.begin();
+  const Named& first = *inputs.begin();  // the others are compared with it
   for (const Named& in : inputs) {
     JX_CHECK(in.value.defined(), loss, ": ", in.name, ": it is missing; expected [N, D]");
     JX_CHECK(

@@ -11,6 +11,8 @@ namespace juxta::ssl {
 
 namespace {
 
+// A row: how named inputs and parameters become a call, then what people read about it.
+
 // ---- batch-contrastive
 
 Loss run_nt_xent(const Inputs& in, Params& f) { return nt_xent(in["z1"], in["z2"], f.read<NtXentParams>()); }
