@@ -73,7 +73,8 @@ struct Engine {
       }
     }
     if (!into || wanted_by_name) return;
-    // A leaf owns its gradient alone: optimisers and clipping write to it, and a rule may have handed one tensor to two leaves.
+    // A leaf owns its gradient alone: optimisers and clipping write to it, and a rule may have handed one
+    // tensor to two leaves.
     if (!leaf.grad.defined() && dy.storage()->use_count() > 1) dy = dy.clone();
     accumulate(leaf.grad, std::move(dy));
   }

@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 tools/setup.sh --test
 tools/check_tree.sh
+tools/check_syntax.sh
 cmake --preset release
 cmake --build --preset release
 log=$(mktemp)

@@ -38,7 +38,7 @@ double view_alignment(Method& method, const ImageSet& set, const Recipe& recipe,
   std::vector<int64_t> samples, zero(static_cast<size_t>(n), 0);
   for (int64_t i = 0; i < n; ++i) samples.push_back(i);
   const auto features = [&](int view) {
-    const ViewConfig& config = method.views(recipe.view)[0].config;
+    const ViewConfig config = method.views(recipe.view)[0].config;
     const Tensor x = make_views(set, samples, zero, config, stream_id("alignment"), 0, view, stats);
     return method.encoder().features(Var(x), nn::Ctx{}).value();
   };
