@@ -50,8 +50,8 @@ void expect_bad_input(const TempDir& dir, const std::string& arguments,
     EXPECT_NE(line.find(p), std::string::npos) << "'" << p << "' is missing in: " << line;
 }
 
-// 64 training and 32 test images of 8 x 8 in two classes that differ in brightness and stripes.
-void write_data(const std::string& folder) {
+// Training (64) and 32 test images of 8 x 8 in two classes that differ in brightness and stripes.
+void write_data(const std::string& folder, int64_t images = 64) {
   fs::create_directories(folder);
   const auto split = [&](const std::string& name, int64_t n, uint64_t seed) {
     const Tensor noise = uniform({n, 8, 8, 1}, seed);
@@ -67,7 +67,7 @@ void write_data(const std::string& folder) {
     save_npy(folder + "/" + name + ".npy", x);
     save_npy(folder + "/" + name + "_labels.npy", y);
   };
-  split("train", 64, 1);
+  split("train", images, 1);
   split("test", 32, 2);
 }
 
@@ -217,6 +217,27 @@ TEST(Program, NothingIsLostByABadCheckpointAnotherModelOrAFullDisk) {
   EXPECT_EQ(text_of(checkpoint), before);
   write_file(checkpoint, before.substr(0, before.size() / 2));
   expect_bad_input(dir, "eval " + (dir / "run"), {"truncated"});
+}
+
+// A project of its own finds the installed package, compiles the standalone trainer of tools/examples and
+// trains with it.
+TEST(PackageSlow, AStandaloneTrainerBuildsAgainstTheInstalledPackage) {
+  const TempDir dir;
+  write_data(dir / "data");
+  const std::string quiet = " >>" + (dir / "log.txt") + " 2>&1";
+  const auto run = [&](const std::string& command) {
+    EXPECT_EQ(std::system(("(" + command + ")" + quiet).c_str()), 0) << command << "\n"
+                                                                     << text_of(dir / "log.txt");
+  };
+  run(std::string("cmake --install ") + JUXTA_BINARY_DIR + " --prefix " + (dir / "prefix"));
+  run(std::string("cmake -G Ninja -S ") + JUXTA_SOURCE_DIR + "/tools/examples -B " + (dir / "build") +
+      " -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH=" + (dir / "prefix"));
+  run("cmake --build " + (dir / "build"));
+  run((dir / "build/tiny_simclr") + " /nowhere; test $? -eq 2");
+  EXPECT_NE(text_of(dir / "log.txt").find("/nowhere"), std::string::npos);
+  write_data(dir / "more", 160);
+  run((dir / "build/tiny_simclr") + " " + (dir / "more") + " 2");
+  EXPECT_NE(text_of(dir / "log.txt").find("kNN"), std::string::npos);
 }
 
 }  // namespace
