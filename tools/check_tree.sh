@@ -20,7 +20,7 @@ for room in "${rooms[@]}"; do
     esac
   done < <(grep -rnE '^#include "[a-z_]+/' "$room" --include='*.h' --include='*.cpp' --include='*.cu' || true)
 done
-# A loss is a pure function of Vars: ssl/losses may include autograd and what is below, nothing of nn or the rest of ssl.
+# A loss is a pure function of Vars: ssl/losses may include autograd and what is below, not nn or the rest of ssl.
 if [ -d ssl/losses ]; then
   while IFS= read -r hit; do fault "$hit: losses include only autograd, kernels, tensor and ssl/losses"; done < <(
     grep -rnE '^#include "(nn|tools|ssl/[^l])' ssl/losses || true)
