@@ -34,48 +34,50 @@ thread_local ForceMatmulBlocks::Sizes t_forced{0, 0, 0, 0};
 int64_t cut(int64_t n, int64_t size) { return (n + size - 1) / size; }
 int64_t even(int64_t n) { return (n + 1) / 2 * 2; }
 
-// What cuts cost, in words moved, for choosing among plans. Tasks are counted as four threads would share
-// them: a figure of the shape alone.
+struct Cuts {
+  int64_t row_blocks, col_blocks, parts;
+};
+
+// Figures of a shape from which its cuts are chosen.
 struct Shape {
   int64_t m, n, k, batch, row_tiles, col_tiles;
   bool b_packed;
 
-  double cost(int64_t row_blocks, int64_t col_blocks, int64_t parts) const {
+  // What cuts cost, in cycles of a CPU that does 16 multiply-adds in one (ratios matter, and only roughly): a
+  // figure of the shape alone.
+  double cost(const Cuts& c) const {
     const double mk = static_cast<double>(m * k * batch), nk = static_cast<double>(n * k * batch),
                  mn = static_cast<double>(m * n * batch);
-    const int64_t tasks = row_blocks * col_blocks * parts * batch;
-    const double idle = static_cast<double>(cut(tasks, 4) * 4) / static_cast<double>(tasks);
-    double words = mk * static_cast<double>(n) / 16 * idle + mk * static_cast<double>(col_blocks);
-    if (!b_packed) words += nk * (row_blocks > 1 ? 3.0 : 1.0);
-    if (parts > 1) words += 3 * mn * static_cast<double>(parts);
-    return words;
+    const double tasks = static_cast<double>(c.row_blocks * c.col_blocks * c.parts * batch);
+    double cycles =
+        mk * static_cast<double>(n) / 16 * (1 + 1.5 / tasks);  // a few threads wait for the last task
+    cycles += 0.7 * mk * static_cast<double>(c.col_blocks);    // A is packed for each block of columns
+    cycles += 0.03 * nk * static_cast<double>(c.row_blocks);   // B is read for each block of rows
+    if (!b_packed) cycles += nk * (c.row_blocks > 1 ? 0.8 : 0.5);
+    if (c.parts > 1) cycles += 2 * mn * static_cast<double>(c.parts);
+    return cycles;
   }
 };
 
-// Chooses row blocks, column blocks and parts of K. `row_blocks` enters as the least that the cache asks for.
-void share_out(const Shape& s, int64_t& row_blocks, int64_t& col_blocks, int64_t& parts) {
+// Chooses the cuts; `least_rows`: row blocks that the cache asks for.
+Cuts share_out(const Shape& s, int64_t least_rows) {
+  Cuts best{least_rows, 1, 1};
   // A task should last some microseconds; 32 of them keep a few threads busy to the end.
   const int64_t work = s.batch * s.m * s.n * std::max<int64_t>(s.k, 1);
   const int64_t wanted = std::min<int64_t>(32, work >> 18);
-  if (s.batch * row_blocks >= wanted) return;
-  struct Option {
-    int64_t rows, cols, parts;
+  if (s.batch * least_rows >= wanted) return best;
+  const auto consider = [&](const Cuts& c) {
+    if (s.cost(c) < s.cost(best)) best = c;
   };
-  const int64_t more_rows = std::max(row_blocks, std::min(cut(s.row_tiles, 4), cut(wanted, s.batch)));
-  const auto factor = [&](int64_t rows) { return cut(wanted, s.batch * rows); };
-  const auto parts_for = [&](int64_t rows) {
-    return std::clamp<int64_t>(std::min<int64_t>(factor(rows), s.k / 256), 1, 16);
-  };
-  const auto cols_for = [&](int64_t rows) { return std::min(factor(rows), cut(s.col_tiles, 2)); };
-  const Option options[] = {
-      {row_blocks, 1, 1}, {row_blocks, cols_for(row_blocks), 1}, {row_blocks, 1, parts_for(row_blocks)},
-      {more_rows, 1, 1},  {more_rows, cols_for(more_rows), 1},   {more_rows, 1, parts_for(more_rows)}};
-  Option best = options[0];
-  for (const Option& o : options)
-    if (s.cost(o.rows, o.cols, o.parts) < s.cost(best.rows, best.cols, best.parts)) best = o;
-  row_blocks = best.rows;
-  col_blocks = best.cols;
-  parts = best.parts;
+  for (int64_t tiles : {cut(s.row_tiles, least_rows), int64_t{4}, int64_t{2}, int64_t{1}}) {
+    const int64_t most = std::min(cut(s.row_tiles, tiles), cut(wanted, s.batch));
+    const int64_t rows = std::max(least_rows, cut(s.row_tiles, cut(s.row_tiles, most)));
+    const int64_t factor = cut(wanted, s.batch * rows);
+    consider({rows, 1, 1});
+    consider({rows, std::min(factor, cut(s.col_tiles, 2)), 1});
+    consider({rows, 1, std::clamp<int64_t>(std::min(factor, s.k / 256), 1, 16)});
+  }
+  return best;
 }
 
 // Most steps of k in one pass, and tiles of rows whose packed A then fills half of a second-level cache.
@@ -93,11 +95,11 @@ Fit fit_cache(const Shape& s, const MatmulTile& tile, int64_t cache) {
 MatmulPlan plan_matmul(const Shape& s, const MatmulTile& tile, int64_t fixed_parts) {
   MatmulPlan p;
   const Fit nominal = fit_cache(s, tile, 1 << 20), fit = fit_cache(s, tile, cache_sizes().l2);
-  int64_t row_blocks = cut(s.row_tiles, nominal.row_tiles), col_blocks = 1,
-          parts = std::max<int64_t>(fixed_parts, 1);
-  if (!fixed_parts) share_out(s, row_blocks, col_blocks, parts);
-  row_blocks = std::max(row_blocks, cut(s.row_tiles, fit.row_tiles));
-  int64_t row_tiles = cut(s.row_tiles, row_blocks), col_tiles = cut(s.col_tiles, col_blocks);
+  const int64_t nominal_rows = cut(s.row_tiles, nominal.row_tiles);
+  const Cuts cuts = fixed_parts ? Cuts{nominal_rows, 1, fixed_parts} : share_out(s, nominal_rows);
+  const int64_t row_blocks = std::max(cuts.row_blocks, cut(s.row_tiles, fit.row_tiles));
+  int64_t row_tiles = cut(s.row_tiles, row_blocks), col_tiles = cut(s.col_tiles, cuts.col_blocks);
+  int64_t parts = cuts.parts;
   if (t_forced.row_tiles) row_tiles = t_forced.row_tiles;
   if (t_forced.col_tiles) col_tiles = t_forced.col_tiles;
   if (t_forced.parts) parts = std::clamp<int64_t>(t_forced.parts, 1, std::max<int64_t>(s.k / 2, 1));
