@@ -8,12 +8,14 @@ python=${PYTHON:-python3}
 for workload in "$@"; do
   for dtype in f32 bf16; do
     ours=$(build/release/bin/step_bench --benchmark_filter="step/$workload/$dtype" --benchmark_min_time=3 \
-      --benchmark_format=json 2>/dev/null | "$python" -c 'import json,sys; print(json.load(sys.stdin)["benchmarks"][0]["items_per_second"])')
+      --benchmark_format=json 2>/dev/null | "$python" -c \
+      'import json,sys; print(json.load(sys.stdin)["benchmarks"][0]["items_per_second"])')
     peer=$("$python" bench/peers/torch_step.py "$workload" --dtype "$dtype" --best 2>/dev/null)
     "$python" - "$workload" "$dtype" "$ours" "$peer" <<'PY'
 import json, sys
 name, dtype, ours, peer = sys.argv[1:4] + [json.loads(sys.argv[4])]
-print(f"{name:16} {dtype:5} juxta {float(ours):9.1f}  torch {peer['median']:9.1f} ({peer['mode']})  ratio {float(ours) / peer['median']:.2f}")
+ratio = float(ours) / peer["median"]
+print(f"{name:16} {dtype:5} juxta {float(ours):9.1f}  torch {peer['median']:9.1f} ({peer['mode']})  ratio {ratio:.2f}")
 PY
   done
 done
