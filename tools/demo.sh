@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a bare machine to a contrastive learner: installs what is missing, builds the program, trains SimCLR on
-# the 60,000 images of Fashion-MNIST, evaluates it and prints the path of its report.
+# the 60,000 images of Fashion-MNIST, evaluates it and prints the table of scores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-runs/demo}
@@ -14,4 +14,4 @@ cmake --build --preset release --target juxta_program
 juxta=build/release/bin/juxta
 $juxta train simclr_fashion_mnist --out "$out"
 $juxta eval "$out"
-echo "report: $(realpath "$out")/report.html"
+echo "run folder: $(realpath "$out")"
