@@ -89,7 +89,8 @@ void draw_x_axis(Pen& pen, const Chart& c, const Frame& f) {
       nice_ticks(f.x.lo, f.x.hi, std::max(2, static_cast<int>((f.right - f.left) / 75)));
   for (double t : ticks) {
     pen.line({f.px(t), f.bottom}, {f.px(t), f.bottom + 4}, 1, kMuted);
-    pen.text({f.px(t), f.bottom + 17}, tick_text(t, step_of(ticks)), kLabelSize, kMuted, Anchor::middle);
+    pen.text({f.px(t), f.bottom + 17}, tick_text(t, step_of(ticks), ticks.back()), kLabelSize, kMuted,
+             Anchor::middle);
   }
   pen.line({f.left, f.bottom}, {f.right, f.bottom}, 1, kMuted);
   pen.text({f.right, f.bottom + 33}, c.x_label, kLabelSize, kMuted, Anchor::end);
@@ -156,19 +157,19 @@ std::vector<double> log_ticks(double lo, double hi, int most) {
   return ticks.size() >= 2 ? ticks : nice_ticks(lo, hi, most);
 }
 
-std::string tick_text(double value, double step) {
-  const double size = std::max(std::abs(value), std::abs(step));
+std::string tick_text(double value, double step, double largest) {
+  const double size = std::max({std::abs(value), std::abs(step), largest});
   char text[32];
   if (size > 0 && (size < 1e-3 || size >= 1e9)) {
     std::snprintf(text, sizeof text, "%.3g", value);
     return value == 0 ? "0" : text;
   }
   const char* suffix = "";
-  if (std::abs(value) >= 1e6) {
+  if (size >= 1e6 && value != 0) {
     value /= 1e6;
     step /= 1e6;
     suffix = "M";
-  } else if (std::abs(value) >= 1e4) {
+  } else if (size >= 1e4 && value != 0) {
     value /= 1e3;
     step /= 1e3;
     suffix = "k";
@@ -196,14 +197,15 @@ void draw_chart(Pen& pen, const Chart& c, double x, double y, double width, doub
   draw_legend(pen, c, x + width, y + 15);
   f.top = y + 48;
   f.bottom = y + height - 40;
-  const int most = std::max(2, static_cast<int>((f.bottom - f.top) / 42));
+  const int most = std::max(2, static_cast<int>((f.bottom - f.top) / 32));
   const std::vector<double> ticks =
       c.log_y ? log_ticks(f.y.lo, f.y.hi, most) : nice_ticks(f.y.lo, f.y.hi, most);
   std::vector<std::string> labels;
   double widest = 0;
   for (double t : ticks) {
     const double scale = c.percent ? 100 : 1;
-    labels.push_back(tick_text(t * scale, (c.log_y ? t : step_of(ticks)) * scale) + (c.percent ? "%" : ""));
+    const double step = c.log_y ? t : step_of(ticks), largest = c.log_y ? 0 : std::abs(ticks.back());
+    labels.push_back(tick_text(t * scale, step * scale, largest * scale) + (c.percent ? "%" : ""));
     widest = std::max(widest, text_width(labels.back(), kLabelSize));
   }
   f.left = x + widest * 1.1 + 10;

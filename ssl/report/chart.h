@@ -39,8 +39,9 @@ std::vector<double> nice_ticks(double lo, double hi, int most);
 // Powers of ten within [lo, hi] (with 2 and 5 times them when there are fewer than three); nice_ticks when
 // even those are fewer than two. Error unless 0 < lo.
 std::vector<double> log_ticks(double lo, double hi, int most);
-// 0.25, 1200, 12k, 3.5M, 1e-05: as short as the distance between ticks permits.
-std::string tick_text(double value, double step);
+// 0.25, 1200, 12k, 3.5M, 1e-05: as short as the distance between ticks permits. All ticks up to `largest`
+// share one suffix. step 0: a single number, about three digits.
+std::string tick_text(double value, double step, double largest = 0);
 
 // Draws the chart into the box. A chart without finite points shows its title and "no data".
 void draw_chart(Pen& pen, const Chart& chart, double x, double y, double width, double height);

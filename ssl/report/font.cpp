@@ -10,7 +10,7 @@ namespace {
 // of points xy: x is a hexadecimal digit, y a letter (a = below the line, e = baseline, o = top of x, s = top
 // of X). A stroke that begins with ~ is a smooth curve through its points; the unit is 1/20 of the size.
 constexpr const char* kGlyphs[95] = {
-    "5",                                                     // space
+    "3",                                                     // space
     "0 0s0i 0f0e",                                           // !
     "3 0s0o 3s3o",                                           // "
     "9 3s2e 7s6e 0n9n 0i9i",                                 // #
@@ -107,7 +107,7 @@ constexpr const char* kGlyphs[95] = {
     "9 ~0i2k5j7i9k",                                         // ~
 };
 constexpr const char* kBox = "8 0e8e8s0s0e";
-constexpr double kUnit = 1.0 / 20, kGap = 4.2;  // kGap: units between neighbouring letters
+constexpr double kUnit = 1.0 / 20, kGap = 4.6;  // kGap: units between neighbouring letters
 
 int digit(char c) { return c <= '9' ? c - '0' : c - 'A' + 10; }
 
