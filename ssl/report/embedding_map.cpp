@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "autograd/ops.h"
@@ -63,8 +64,10 @@ Tensor gram_components(const Tensor& gram, int count) {
   std::vector<std::vector<double>> v(static_cast<size_t>(count + 2),
                                      std::vector<double>(static_cast<size_t>(n)));
   Rng rng(0, "principal_components");
-  for (auto& column : v)
-    for (double& e : column) e = rng.uniform() - 0.5;
+  for (auto& column : v) {
+    const Draw draw = rng.next();
+    for (size_t i = 0; i < column.size(); ++i) column[i] = draw.uniform(i) - 0.5;
+  }
   orthonormalize(v);
   std::vector<double> values;
   for (int iteration = 0; iteration < 60; ++iteration) {
