@@ -97,7 +97,7 @@ void SvgPen::polyline(std::span<const Point> points, double width, Ink ink, doub
   for (const Point& p : points) {
     const bool drawn = std::isfinite(p.x) && std::isfinite(p.y);
     if (drawn) {
-      d += (down ? "L" : "M") + number(p.x) + " " + number(p.y);
+      d += concat(down ? "L" : "M", number(p.x), " ", number(p.y));
       if (!down) d += "h0";  // a lone point shows as a dot of the line's width
     }
     down = drawn;
@@ -116,7 +116,7 @@ void SvgPen::rect(double x, double y, double w, double h, Ink ink, double opacit
 void SvgPen::dots(std::span<const Point> centres, double radius, Ink ink, double opacity) {
   std::string d;
   for (const Point& c : centres)
-    if (std::isfinite(c.x) && std::isfinite(c.y)) d += "M" + number(c.x) + " " + number(c.y) + "h0";
+    if (std::isfinite(c.x) && std::isfinite(c.y)) d += concat("M", number(c.x), " ", number(c.y), "h0");
   if (d.empty()) return;
   const std::string style =
       "stroke:var(" + name_of(ink) + ")" + (opacity < 1 ? ";stroke-opacity:" + number(opacity) : "");
