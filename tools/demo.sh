@@ -14,4 +14,4 @@ cmake --build --preset release --target juxta_program
 juxta=build/release/bin/juxta
 $juxta train simclr_fashion_mnist --out "$out"
 $juxta eval "$out"
-echo "run folder: $(realpath "$out")"
+echo "report: $(realpath "$out")/report.html"

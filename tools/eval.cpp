@@ -13,7 +13,7 @@ namespace {
 
 struct Options {
   std::string run, data;
-  bool json = false, no_report = false;
+  bool json = false;
   int threads = 0;
 };
 

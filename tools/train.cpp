@@ -1,6 +1,7 @@
 // juxta train RECIPE: reads a recipe and data, trains, writes the run folder.
 #include <cstdio>
 
+#include "ssl/report/run_report.h"
 #include "ssl/train/trainer.h"
 #include "tensor/parallel.h"
 #include "tools/commands.h"
@@ -39,6 +40,7 @@ int run_train(const Options& o) {
                  name_of(recipe.train.dtype));
   ssl::stop_on_signals();
   const ssl::RunSummary s = trainer.train({.out = out, .resume = o.resume, .quiet = o.quiet});
+  if (s.end != ssl::RunEnd::interrupted) ssl::report_run(out, recipe, data, trainer.stats(), {});
   const char* how = s.end == ssl::RunEnd::finished     ? "finished"
                     : s.end == ssl::RunEnd::time_limit ? "stopped at train.max_seconds"
                                                        : "interrupted and saved";

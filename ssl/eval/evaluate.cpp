@@ -4,11 +4,20 @@
 
 #include "autograd/ops.h"
 #include "ssl/eval/monitors.h"
+#include "ssl/report/run_report.h"
 #include "tensor/file.h"
 
 namespace juxta::ssl {
 
 namespace {
+
+// The run folder: of a checkpoint file, the folder it lies in.
+std::string folder_of(const std::string& run) {
+  namespace fs = std::filesystem;
+  if (fs::is_directory(run)) return run;
+  const std::string parent = fs::path(run).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
 
 // Every fifth image becomes the test split.
 void hold_out(ImageData& data) {
@@ -81,13 +90,12 @@ Evaluation evaluate_run(const std::string& run_path, const std::string& data_pat
   e.rankme = rankme(test);
   e.uniformity = uniformity(test);
   e.alignment = view_alignment(*run.recipe.method, data.test, run.recipe, s);
+  report_run(folder_of(run_path), run.recipe, data, s, ReportScores{e.trained, e.untrained, e.raw_pixels});
   return e;
 }
 
 void save_evaluation(const std::string& run, const std::string& json) {
-  namespace fs = std::filesystem;
-  const std::string folder = fs::is_directory(run) ? run : fs::path(run).parent_path().string();
-  write_file((folder.empty() ? std::string(".") : folder) + "/eval.json", json);
+  write_file(folder_of(run) + "/eval.json", json);
 }
 
 }  // namespace juxta::ssl

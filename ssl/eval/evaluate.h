@@ -14,7 +14,7 @@ struct Evaluation {
   int64_t feature_dim = 0;
 };
 
-// `data` empty: the data set of the recipe. Data without a test split: every fifth training image is held
+// Also writes RUN/report.html with the scores. `data` empty: the data set of the recipe. Data without a test split: every fifth training image is held
 // out.
 Evaluation evaluate_run(const std::string& run, const std::string& data);
 // Writes RUN/eval.json (beside the checkpoint when `run` is a file).

@@ -32,7 +32,7 @@ std::string hex(uint32_t rgb) {
 
 std::string name_of(Ink ink) {
   static constexpr const char* kNames[] = {"--surface", "--text", "--muted", "--grid"};
-  return ink.kind == Ink::data ? "--s" + std::to_string(ink.index % kSeriesColours) : kNames[ink.kind];
+  return ink.kind == Ink::data ? concat("--s", ink.index % kSeriesColours) : kNames[ink.kind];
 }
 
 // A number for SVG: two decimals at most, no trailing zeros.
@@ -46,7 +46,7 @@ std::string number(double v) {
 }
 
 std::string opacity_of(double opacity) {
-  return opacity < 1 ? "\" opacity=\"" + number(opacity) : std::string();
+  return opacity < 1 ? concat("\" opacity=\"", number(opacity)) : std::string();
 }
 
 }  // namespace
