@@ -55,7 +55,7 @@ Canvas view_sheet(const Tensor& view1, const Tensor& view2, int64_t pairs) {
 
 Canvas neighbour_grid(const Tensor& images, const Tensor& labels, const std::vector<std::string>& classes,
                       const Tensor& features) {
-  constexpr double kSide = 56, kGap = 8, kMargin = 14, kName = 110;
+  constexpr double kSide = 56, kGap = 8, kMargin = 14;
   constexpr int64_t kNeighbours = 8;
   const NoGrad no_grad;
   const int64_t n = images.size(0), k = std::min(kNeighbours, n - 1);
@@ -67,17 +67,21 @@ Canvas neighbour_grid(const Tensor& images, const Tensor& labels, const std::vec
         queries.push_back(i);
         break;
       }
-  Canvas canvas(kMargin + kName + (kSide + kGap) * static_cast<double>(1 + k) + 2 * kGap,
+  size_t longest = 1;
+  for (int64_t q : queries)
+    longest = std::max(longest, std::min<size_t>(16, class_name(classes, label[q]).size()));
+  const double name_width = 12 + 7 * static_cast<double>(longest);
+  Canvas canvas(kMargin + name_width + (kSide + kGap) * static_cast<double>(1 + k) + 2 * kGap,
                 2 * kMargin + (kSide + kGap) * static_cast<double>(queries.size()));
   const Var bank = l2_normalize(Var(features));
   for (size_t row = 0; row < queries.size(); ++row) {
     const int64_t q = queries[row];
     const double y = kMargin + static_cast<double>(row) * (kSide + kGap);
     canvas.text({kMargin, y + kSide / 2 + 4}, class_name(classes, label[q]).substr(0, 16), 12, kText);
-    canvas.image(kMargin + kName, y, kSide, kSide, showable(images.select(0, q)));
+    canvas.image(kMargin + name_width, y, kSide, kSide, showable(images.select(0, q)));
     const Var query = reshape(select(bank, 0, q), {1, bank.size(1)});
     const TopK best = topk(matmul(query, transpose(bank, 0, 1)), k + 1);  // the query finds itself first
-    double x = kMargin + kName + kSide + 3 * kGap;
+    double x = kMargin + name_width + kSide + 3 * kGap;
     int64_t shown = 0;
     for (int64_t j = 0; j < k + 1 && shown < k; ++j) {
       const int64_t i = best.indices.data<int64_t>()[j];

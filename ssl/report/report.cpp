@@ -72,7 +72,7 @@ h2{font-size:20px;margin:48px 0 8px}p{max-width:68ch;margin:6px 0 14px;color:var
 table{border-collapse:collapse;margin:12px 0}th,td{padding:7px 18px 7px 0;text-align:right;border-bottom:1px solid var(--grid)}
 th:first-child,td:first-child{text-align:left}td b{font-weight:650}th{font-weight:500;color:var(--muted)}
 figure{margin:12px 0;overflow-x:auto}figure img{max-width:100%;border-radius:6px;image-rendering:auto;background:#fff}
-svg{max-width:100%;height:auto;display:block}pre{overflow-x:auto;padding:14px;border:1px solid var(--grid);border-radius:6px;font-size:13px}
+svg{max-width:100%;height:auto;display:block}svg path{fill:none;stroke-linecap:round;stroke-linejoin:round}pre{overflow-x:auto;padding:14px;border:1px solid var(--grid);border-radius:6px;font-size:13px}
 summary{cursor:pointer;margin-top:40px})";
 
 std::string figure_png(const Canvas& canvas, const std::string& label) {
