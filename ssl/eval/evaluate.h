@@ -14,8 +14,8 @@ struct Evaluation {
   int64_t feature_dim = 0;
 };
 
-// Also writes RUN/report.html with the scores. `data` empty: the data set of the recipe. Data without a test split: every fifth training image is held
-// out.
+// Also writes RUN/report.html with the scores. `data` empty: the data set of the recipe. Data without a test
+// split: every fifth training image is held out.
 Evaluation evaluate_run(const std::string& run, const std::string& data);
 // Writes RUN/eval.json (beside the checkpoint when `run` is a file).
 void save_evaluation(const std::string& run, const std::string& json);
