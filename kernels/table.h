@@ -43,6 +43,18 @@
   { &generic::name, nullptr, nullptr, nullptr }
 #endif
 
+// The tables of a family's .cu: of the emulator always, of CUDA devices where nvcc compiled it.
+#if defined(JUXTA_WITH_CUDA)
+#define JX_DECLARE_GPU_TABLES(Type, name)    \
+  namespace emu { extern const Type name; }  \
+  namespace cuda { extern const Type name; }
+#define JX_GPU_TABLES(name) &emu::name, &cuda::name
+#else
+#define JX_DECLARE_GPU_TABLES(Type, name) \
+  namespace emu { extern const Type name; }
+#define JX_GPU_TABLES(name) &emu::name, nullptr
+#endif
+
 namespace juxta {
 
 // Which table CPU calls from this thread use; tests force each in turn.
@@ -114,10 +126,11 @@ class TableChoice {
     std::call_once(slot.once, [&] { slot.table = detail::fill_holes(fast, reference_, dtype_, label); });
     return slot.table;
   }
-  // A GPU has no fallback: the reference cannot read its memory. The emulator's memory is host memory.
+  // A GPU has no fallback: the reference cannot read its memory. The emulator's memory is host memory, so there a family
+  // without a .cu serves its reference.
   const Table& gpu(const Table* table, Device device, Slot& slot) const {
+    if (device.kind == DeviceKind::emu) return table ? filled(table, slot, "emu") : reference_;
     JX_CHECK(table, Table::kFamily, ": no kernels for ", device, "; move the tensors with to(kCpu)");
-    if (device.kind == DeviceKind::emu) return filled(table, slot, "emu");
     return *table;
   }
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <limits>
 
+#include "kernels/gpu_emu.h"
 #include "tensor/allocator.h"
 #include "tensor/parallel.h"
 #include "tensor/rng.h"
@@ -131,6 +132,7 @@ void check_dtype(const OpCase& c, DType dtype, std::vector<std::string>& failure
     if (c.strided) expect_same(where + "strided: ", one, run_case(c, dtype, kCpu, true), failures);
   }
   if (c.emulated) {
+    emu::register_device();
     const Run emu = run_case(c, dtype, Device{DeviceKind::emu, 0}, false);
     compare(concat(c.name, " ", dtype, " emu: "), emu, plain, truth, c.floor, failures);
   }
