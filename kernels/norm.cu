@@ -1,5 +1,6 @@
-// Layer norm and L2 normalisation on CUDA devices, and on the emulator: one block a row, formulas in norm.h. The row is read from
-// L2 a second time for the variance, and a third for the result; rows of a model fit there.
+// Layer norm and L2 normalisation on CUDA devices, and on the emulator: one block a row, formulas in norm.h.
+// The row is read from L2 a second time for the variance, and a third for the result; rows of a model fit
+// there.
 #include "kernels/gpu_prims.h"
 #include "kernels/norm.h"
 
@@ -66,7 +67,8 @@ __global__ void layer_norm_dx_row_per_block(LayerNormBwd<T> a) {
   }
 }
 
-// Partial dweight and dbias of one chunk of rows: a thread a column, so neighbouring threads read neighbouring elements.
+// Partial dweight and dbias of one chunk of rows: a thread a column, so neighbouring threads read
+// neighbouring elements.
 template <class T>
 __global__ void layer_norm_dparams_column_per_thread(LayerNormBwd<T> a, int64_t first) {
   const int64_t c = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x, k = first + blockIdx.y;
@@ -119,15 +121,15 @@ __global__ void column_sum_column_per_thread(ColumnSum<float> a, int64_t first, 
 
 template <class T>
 void layer_norm_fwd(const LayerNormFwd<T>& a, int64_t row, int64_t row_end) {
-  launch("layer_norm_fwd_row_per_block", layer_norm_fwd_row_per_block<T>, blocks(row_end - row), threads_for(a.cols), 0,
-         current_stream(), a, row);
+  launch("layer_norm_fwd_row_per_block", layer_norm_fwd_row_per_block<T>, blocks(row_end - row),
+         threads_for(a.cols), 0, current_stream(), a, row);
 }
 
 template <class T>
 void layer_norm_bwd(const LayerNormBwd<T>& a, int64_t chunk, int64_t chunk_end) {
   if (a.dx)
-    launch("layer_norm_dx_row_per_block", layer_norm_dx_row_per_block<T>, blocks(a.rows), threads_for(a.cols), 0,
-           current_stream(), a);
+    launch("layer_norm_dx_row_per_block", layer_norm_dx_row_per_block<T>, blocks(a.rows), threads_for(a.cols),
+           0, current_stream(), a);
   if (a.dweight || a.dbias)
     launch("layer_norm_dparams_column_per_thread", layer_norm_dparams_column_per_thread<T>,
            dim3(blocks((a.cols + 127) / 128), blocks(chunk_end - chunk)), 128, 0, current_stream(), a, chunk);
@@ -135,19 +137,19 @@ void layer_norm_bwd(const LayerNormBwd<T>& a, int64_t chunk, int64_t chunk_end) 
 
 template <class T>
 void l2_normalize_fwd(const L2NormalizeFwd<T>& a, int64_t row, int64_t row_end) {
-  launch("l2_normalize_fwd_row_per_block", l2_normalize_fwd_row_per_block<T>, blocks(row_end - row), threads_for(a.cols), 0,
-         current_stream(), a, row);
+  launch("l2_normalize_fwd_row_per_block", l2_normalize_fwd_row_per_block<T>, blocks(row_end - row),
+         threads_for(a.cols), 0, current_stream(), a, row);
 }
 
 template <class T>
 void l2_normalize_bwd(const L2NormalizeBwd<T>& a, int64_t row, int64_t row_end) {
-  launch("l2_normalize_bwd_row_per_block", l2_normalize_bwd_row_per_block<T>, blocks(row_end - row), threads_for(a.cols), 0,
-         current_stream(), a, row);
+  launch("l2_normalize_bwd_row_per_block", l2_normalize_bwd_row_per_block<T>, blocks(row_end - row),
+         threads_for(a.cols), 0, current_stream(), a, row);
 }
 
 void column_sum(const ColumnSum<float>& a, int64_t column, int64_t column_end) {
-  launch("column_sum_column_per_thread", column_sum_column_per_thread, blocks((column_end - column + 127) / 128), 128, 0,
-         current_stream(), a, column, column_end);
+  launch("column_sum_column_per_thread", column_sum_column_per_thread,
+         blocks((column_end - column + 127) / 128), 128, 0, current_stream(), a, column, column_end);
 }
 
 // Batch, group and RMS norm have no device kernels yet: null entries.

@@ -126,8 +126,8 @@ class TableChoice {
     std::call_once(slot.once, [&] { slot.table = detail::fill_holes(fast, reference_, dtype_, label); });
     return slot.table;
   }
-  // A GPU has no fallback: the reference cannot read its memory. The emulator's memory is host memory, so there a family
-  // without a .cu serves its reference.
+  // A GPU has no fallback: the reference cannot read its memory. The emulator's memory is host memory, so there
+  // a family without a .cu serves its reference.
   const Table& gpu(const Table* table, Device device, Slot& slot) const {
     if (device.kind == DeviceKind::emu) return table ? filled(table, slot, "emu") : reference_;
     JX_CHECK(table, Table::kFamily, ": no kernels for ", device, "; move the tensors with to(kCpu)");

@@ -5,7 +5,8 @@ namespace {
 
 OpCase layer_norm_case(Dims x, bool affine) {
   const int64_t cols = x.back();
-  OpCase c{.name = concat("layer_norm ", x), .inputs = {{normal(x, 1, 0.5, 2.0)}}, .op = {}, .emulated = true};
+  OpCase c{
+      .name = concat("layer_norm ", x), .inputs = {{normal(x, 1, 0.5, 2.0)}}, .op = {}, .emulated = true};
   if (affine) {
     c.inputs.push_back({normal({cols}, 2), Role::param});
     c.inputs.push_back({normal({cols}, 3), Role::param});
