@@ -17,33 +17,36 @@ BatchRows rows_of(const Tensor& x, int64_t groups) {
 
 int64_t row_grain(const BatchRows& s) { return grain_for(s.channels, 1 << 14); }
 
-// Mean and biased variance [groups, C] of x.
+// Statistics [groups, C] of x into mean and rstd. In training they come from x and move the running ones.
 template <class T>
-void batch_statistics(const BatchRows& s, const Tensor& x, Tensor& mean, Tensor& var) {
+void batch_statistics(const BatchRows& s, const Tensor& x, BatchNormState& state, bool training, double eps,
+                      Tensor& mean, Tensor& rstd) {
   using A = Acc<T>;
   const NormTable<T>& table = norm_tables<T>().on(x.device());
-  Tensor part_mean = Tensor::empty({s.chunks(), s.channels}, dtype_of<A>, x.device());
-  Tensor part_m2 = Tensor::empty(part_mean.dims(), dtype_of<A>, x.device());
-  run(x.device(), table.batch_moments,
-      {s, x.data<T>(), part_mean.write<A>("batch_norm"), part_m2.write<A>("batch_norm")}, s.chunks(), 1);
-  run(x.device(), table.batch_combine,
-      {s, part_mean.data<A>(), part_m2.data<A>(), mean.write<A>("batch_norm"), var.write<A>("batch_norm")},
-      s.groups * s.channels, 256);
-}
-
-// running = (1 - momentum) running + momentum batch, with the unbiased variance; groups count one after the
-// other.
-template <class A>
-void update_running(BatchNormState& state, const BatchRows& s, const Tensor& mean, const Tensor& var) {
-  const double n = static_cast<double>(s.group_rows()), unbias = n > 1 ? n / (n - 1) : 1;
-  A* rm = state.running_mean.write<A>("batch_norm");
-  A* rv = state.running_var.write<A>("batch_norm");
-  const A keep = static_cast<A>(1.0 - state.momentum), take = static_cast<A>(state.momentum);
-  for (int64_t i = 0; i < s.groups * s.channels; ++i) {
-    const int64_t c = i % s.channels;
-    rm[c] = keep * rm[c] + take * mean.data<A>()[i];
-    rv[c] = keep * rv[c] + take * static_cast<A>(static_cast<double>(var.data<A>()[i]) * unbias);
+  Tensor part_mean, part_m2;
+  if (training) {
+    part_mean = Tensor::empty({s.chunks(), s.channels}, dtype_of<A>, x.device());
+    part_m2 = Tensor::empty(part_mean.dims(), dtype_of<A>, x.device());
+    run(x.device(), table.batch_moments,
+        {s, x.data<T>(), part_mean.write<A>("batch_norm"), part_m2.write<A>("batch_norm")}, s.chunks(), 1);
   }
+  BatchCombine<A> args{s,
+                       data_or_null<A>(part_mean),
+                       data_or_null<A>(part_m2),
+                       mean.write<A>("batch_norm"),
+                       rstd.write<A>("batch_norm"),
+                       nullptr,
+                       nullptr,
+                       eps,
+                       state.momentum};
+  if (!training) {  // read only: their versions stay
+    args.running_mean = const_cast<A*>(state.running_mean.data<A>());
+    args.running_var = const_cast<A*>(state.running_var.data<A>());
+  } else if (state.running_mean.defined() && !ReplayDraws::active()) {
+    args.running_mean = state.running_mean.write<A>("batch_norm");
+    args.running_var = state.running_var.write<A>("batch_norm");
+  }
+  run(x.device(), table.batch_combine, args, s.channels, 256);
 }
 
 // Column sums of each group's chunks: [chunks, C] -> [groups, C].
@@ -73,22 +76,22 @@ struct Plan {
   bool training, relu;
 };
 
-// Inputs: x, weight, bias, residual. Saved: x, weight, mean, rstd, y (relu).
+// Inputs: x, weight, bias, residual. Saved: x, weight, mean, rstd, bias, y (see norm_batch.h for the last
+// two).
 template <class T>
 void batch_norm_backward(Backward& b, const Plan& p) {
   using A = Acc<T>;
-  const Tensor &x = b.saved(0), &weight = b.saved(1), &mean = b.saved(2), &rstd = b.saved(3), &y = b.saved(4);
-  const Tensor& dy = b.dy();
+  const Tensor &x = b.saved(0), &weight = b.saved(1), &mean = b.saved(2), &rstd = b.saved(3), &dy = b.dy();
+  const Tensor &bias = b.saved(4), &y = b.saved(5);
   const BatchRows& s = p.shape;
   const NormTable<T>& table = norm_tables<T>().on(x.device());
-  const T* mask = p.relu ? y.data<T>() : nullptr;
-  Tensor sum_g, sum_gx;
-  const bool need_sums = b.needs(1) || b.needs(2) || (p.training && b.needs(0));
-  if (need_sums) {
+  Tensor sum_g, sum_gx, dx, dresidual;
+  if (b.needs(1) || b.needs(2) || (p.training && b.needs(0))) {
     Tensor part_g = Tensor::empty({s.chunks(), s.channels}, dtype_of<A>, x.device());
     Tensor part_gx = Tensor::empty(part_g.dims(), dtype_of<A>, x.device());
     run(x.device(), table.batch_grad_sums,
-        {s, x.data<T>(), dy.data<T>(), mask, mean.data<A>(), rstd.data<A>(), part_g.write<A>("batch_norm"),
+        {s, x.data<T>(), dy.data<T>(), data_or_null<T>(y), mean.data<A>(), rstd.data<A>(),
+         data_or_null<A>(weight), data_or_null<A>(bias), p.relu, part_g.write<A>("batch_norm"),
          part_gx.write<A>("batch_norm")},
         s.chunks(), 1);
     sum_g = sum_groups<T>(s, part_g);
@@ -97,18 +100,13 @@ void batch_norm_backward(Backward& b, const Plan& p) {
     if (b.needs(2)) b.set(2, sum_over_groups<T>(sum_g));
   }
   if (!b.needs(0) && !b.needs(3)) return;
-  Tensor mean_g, mean_gx, dx, dresidual;
-  if (p.training && b.needs(0)) {
-    const A inv = static_cast<A>(1.0 / static_cast<double>(s.group_rows()));
-    mean_g = sum_g.clone(), mean_gx = sum_gx.clone();
-    A *g = mean_g.write<A>("batch_norm"), *gx = mean_gx.write<A>("batch_norm");
-    for (int64_t i = 0; i < mean_g.numel(); ++i) g[i] *= inv, gx[i] *= inv;
-  }
   if (b.needs(0)) dx = Tensor::empty(x.dims(), x.dtype(), x.device());
   if (b.needs(3)) dresidual = Tensor::empty(x.dims(), x.dtype(), x.device());
+  const bool centred = p.training && b.needs(0);
   run(x.device(), table.batch_grad,
-      {s, x.data<T>(), dy.data<T>(), mask, mean.data<A>(), rstd.data<A>(), data_or_null<A>(weight),
-       data_or_null<A>(mean_g), data_or_null<A>(mean_gx), write_or_null<T>(dx, "batch_norm"),
+      {s, x.data<T>(), dy.data<T>(), data_or_null<T>(y), mean.data<A>(), rstd.data<A>(),
+       data_or_null<A>(weight), data_or_null<A>(bias), p.relu, centred ? sum_g.data<A>() : nullptr,
+       centred ? sum_gx.data<A>() : nullptr, write_or_null<T>(dx, "batch_norm"),
        write_or_null<T>(dresidual, "batch_norm")},
       s.rows, row_grain(s));
   if (dx) b.set(0, dx);
@@ -123,28 +121,26 @@ Var batch_norm_typed(const Var& x, const Var& weight, const Var& bias, BatchNorm
   const Tensor in = x.value().contiguous(),
                add = residual.defined() ? residual.value().contiguous() : Tensor();
   const BatchRows s = rows_of(in, groups);
-  Tensor mean = Tensor::empty({training ? groups : 1, s.channels}, dtype_of<A>, x.device());
+  Tensor mean = Tensor::empty({groups, s.channels}, dtype_of<A>, x.device());
   Tensor rstd = Tensor::empty(mean.dims(), dtype_of<A>, x.device());
-  if (training) {
-    batch_statistics<T>(s, in, mean, rstd);  // rstd holds the variance until the loop below
-    if (state.running_mean.defined() && !ReplayDraws::active()) update_running<A>(state, s, mean, rstd);
-  } else {
-    mean.copy_from(state.running_mean.view({1, s.channels}), "batch_norm");
-    rstd.copy_from(state.running_var.view({1, s.channels}), "batch_norm");
-  }
-  A* r = rstd.write<A>("batch_norm");
-  for (int64_t i = 0; i < rstd.numel(); ++i) r[i] = A(1) / std::sqrt(r[i] + static_cast<A>(eps));
+  batch_statistics<T>(s, in, state, training, eps, mean, rstd);
   Tensor y = Tensor::empty(x.dims(), x.dtype(), x.device());
   run(x.device(), norm_tables<T>().on(x.device()).batch_apply,
       {s, in.data<T>(), mean.data<A>(), rstd.data<A>(), data_or_null<A>(w), data_or_null<A>(bias_values),
        data_or_null<T>(add), relu, y.write<T>("batch_norm")},
       s.rows, row_grain(s));
   const Plan plan{s, training, relu};
+  const bool keep_y = relu && residual.defined();
   return record(
       "batch_norm",
       {{"training", static_cast<double>(training)}, {"eps", eps}, {"relu", static_cast<double>(relu)}},
       {&x, &weight, &bias, &residual}, y,
-      {{"x", in}, {"weight", w}, {"mean", mean}, {"rstd", rstd}, {"y", relu ? y : Tensor()}},
+      {{"x", in},
+       {"weight", w},
+       {"mean", mean},
+       {"rstd", rstd},
+       {"bias", relu && !keep_y ? bias_values : Tensor()},
+       {"y", keep_y ? y : Tensor()}},
       [plan](Backward& b) { batch_norm_backward<T>(b, plan); });
 }
 

@@ -29,7 +29,8 @@ JX_INLINE F32 exp2_negative(F32 x) {
   const F32 n = round(c), r = (c - n) * F32(kLn2);
   const F32 q = polynomial(r, {0.499999881f, 0.166665182f, 0.0416695327f, 0.00836891588f, 0.00137514074f});
   const F32 e = fma(q * r, r, r) + F32(1.0f);
-  return select(x < F32(-126.0f), F32(0.0f), from_bits(bits(e) + (to_int(n) << 23)));
+  const VU shifted = __builtin_bit_cast(VU, e.v) + (__builtin_bit_cast(VU, to_int(n)) << 23);
+  return select(x < F32(-126.0f), F32(0.0f), from_bits(__builtin_bit_cast(VI, shifted)));
 }
 
 // ---- packing

@@ -135,6 +135,25 @@ JX_INLINE void store_n(float* p, F32 a, int n) {
 
 // bf16 in memory, float in registers. Stores round to nearest even on every ISA alike (the BF16 instructions
 // flush denormals, so they serve dot products only); NaN stays NaN.
+#if JX_LEVEL >= 2
+// As intrinsics, because the compiler splits conversions of vectors into halves; in their masked forms,
+// because GCC 12 warns about the others.
+JX_INLINE F32 widen(VH h) { return VF(VU(_mm512_maskz_cvtepu16_epi32(0xffff, __m256i(h))) << 16); }
+JX_INLINE VH narrow(F32 a) {
+  const VU u = VU(a.v);
+  const __mmask16 odd = _mm512_test_epi32_mask(__m512i(u), _mm512_set1_epi32(0x10000));
+  __m512i r = _mm512_mask_add_epi32(__m512i(u + 0x7fffu), odd, __m512i(u), _mm512_set1_epi32(0x8000));
+  const __mmask16 nan = _mm512_cmp_ps_mask(__m512(a.v), __m512(a.v), _CMP_UNORD_Q);
+  r = _mm512_mask_or_epi32(r, nan, __m512i(u), _mm512_set1_epi32(0x400000));
+  return VH(_mm512_maskz_cvtepi32_epi16(0xffff, __m512i(VU(r) >> 16)));
+}
+JX_INLINE F32 load_n(const bf16* p, int n) {
+  return widen(VH(_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << n) - 1u), p)));
+}
+JX_INLINE void store_n(bf16* p, F32 a, int n) {
+  _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1u << n) - 1u), __m256i(narrow(a)));
+}
+#else
 JX_INLINE F32 widen(VH h) { return from_bits(__builtin_bit_cast(VI, __builtin_convertvector(h, VU) << 16)); }
 JX_INLINE VH narrow(F32 a) {
   const VU u = __builtin_bit_cast(VU, a.v);
@@ -142,15 +161,6 @@ JX_INLINE VH narrow(F32 a) {
   const VU nan = (u >> 16) | 0x40u;
   const VU is_nan = __builtin_bit_cast(VU, a.v != a.v);
   return __builtin_convertvector((is_nan & nan) | (~is_nan & rounded), VH);
-}
-JX_INLINE F32 load(const bf16* p) {
-  VH h;
-  __builtin_memcpy(&h, p, sizeof h);
-  return widen(h);
-}
-JX_INLINE void store(bf16* p, F32 a) {
-  const VH h = narrow(a);
-  __builtin_memcpy(static_cast<void*>(p), &h, sizeof h);
 }
 JX_INLINE F32 load_n(const bf16* p, int n) {
   VH h{};
@@ -160,6 +170,16 @@ JX_INLINE F32 load_n(const bf16* p, int n) {
 JX_INLINE void store_n(bf16* p, F32 a, int n) {
   const VH h = narrow(a);
   for (int i = 0; i < n; ++i) p[i].bits = h[i];
+}
+#endif
+JX_INLINE F32 load(const bf16* p) {
+  VH h;
+  __builtin_memcpy(&h, p, sizeof h);
+  return widen(h);
+}
+JX_INLINE void store(bf16* p, F32 a) {
+  const VH h = narrow(a);
+  __builtin_memcpy(static_cast<void*>(p), &h, sizeof h);
 }
 
 // Sums and maxima over the lanes in a fixed tree: lane i with lane i + width/2, and so on.
