@@ -1,4 +1,4 @@
-#include "tests/golden.h"
+#include "ssl/objectives/verify.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include "autograd/contrast.h"
 #include "autograd/ops.h"
 #include "kernels/table.h"
-#include "ssl/losses/registry.h"
+#include "ssl/objectives/registry.h"
 #include "tensor/parallel.h"
 #include "tests/harness.h"
 
@@ -19,23 +19,23 @@ std::string golden_path(const std::string& objective) {
 }
 
 void expect_passes(const SafeTensors& file, const ssl::Objective& row, DType dtype) {
-  const GoldenReport r = run_golden(file, row, dtype);
+  const ssl::VerifyReport r = ssl::verify(file, row, dtype);
   EXPECT_GT(r.cases, 0) << row.name;
   EXPECT_EQ(r.passed, r.cases) << row.name;
-  for (const GoldenFailure& f : r.failures) ADD_FAILURE() << to_text(f);
+  for (const ssl::VerifyFailure& f : r.failures) ADD_FAILURE() << to_text(f);
 }
 
 // The outputs of every case, to compare bits.
 std::vector<Tensor> all_outputs(const SafeTensors& file, const ssl::Objective& row, DType dtype) {
   std::vector<Tensor> out;
-  for (const std::string& c : golden_cases(file))
-    for (const auto& [name, value] : golden_outputs(file, c, row, dtype)) out.push_back(value);
+  for (const std::string& c : ssl::golden_cases(file))
+    for (const auto& [name, value] : ssl::golden_outputs(file, c, row, dtype)) out.push_back(value);
   return out;
 }
 
-class EveryLoss : public testing::TestWithParam<const ssl::Objective*> {};
+class EveryObjective : public testing::TestWithParam<const ssl::Objective*> {};
 
-TEST_P(EveryLoss, PassesItsGoldenCasesOnEveryTable) {
+TEST_P(EveryObjective, PassesItsGoldenCasesOnEveryTable) {
   const ssl::Objective& row = *GetParam();
   const SafeTensors file = load_safetensors(golden_path(row.name));
   expect_passes(file, row, DType::f64);
@@ -58,12 +58,12 @@ TEST_P(EveryLoss, PassesItsGoldenCasesOnEveryTable) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, EveryLoss,
-                         testing::ValuesIn(ssl::loss_objectives().begin(), ssl::loss_objectives().end()),
+INSTANTIATE_TEST_SUITE_P(Golden, EveryObjective,
+                         testing::ValuesIn(ssl::objectives().begin(), ssl::objectives().end()),
                          [](const auto& info) { return std::string(info.param->name); });
 
 TEST(Golden, OneChangedNumberFails) {
-  const ssl::Objective& row = ssl::loss_objective("nt_xent");
+  const ssl::Objective& row = ssl::objective("nt_xent");
   const SafeTensors file = load_safetensors(golden_path(row.name));
   for (const DType dtype : {DType::f32, DType::f64}) {
     for (const char* name : {"n8_d16/out/loss", "n8_d16/out/grad.z2", "n8_d16/in/z1"}) {
@@ -77,7 +77,7 @@ TEST(Golden, OneChangedNumberFails) {
         else
           tensor.write<float>("test")[at] *= 1.1f;
       }
-      const GoldenReport r = run_golden(changed, row, dtype);
+      const ssl::VerifyReport r = ssl::verify(changed, row, dtype);
       EXPECT_EQ(r.passed, r.cases - 1) << name;
       ASSERT_FALSE(r.failures.empty());
       EXPECT_EQ(r.failures[0].case_name, "n8_d16");
@@ -86,27 +86,27 @@ TEST(Golden, OneChangedNumberFails) {
 }
 
 TEST(Golden, UnknownParametersAndMissingOutputsFail) {
-  const ssl::Objective& row = ssl::loss_objective("nt_xent");
+  const ssl::Objective& row = ssl::objective("nt_xent");
   SafeTensors file = load_safetensors(golden_path(row.name));
   file.metadata["n2_d4"] = R"({"temperature": 0.2, "normalise": true})";
-  GoldenReport r = run_golden(file, row, DType::f64);
+  ssl::VerifyReport r = ssl::verify(file, row, DType::f64);
   EXPECT_EQ(r.passed, r.cases - 1);
   ASSERT_EQ(r.failures.size(), 1u);
   EXPECT_NE(to_text(r.failures[0]).find("did you mean normalize"), std::string::npos)
       << to_text(r.failures[0]);
   file = load_safetensors(golden_path(row.name));
   file.tensors.emplace_back("n2_d4/out/entropy", Tensor::scalar(1.0, DType::f64));
-  r = run_golden(file, row, DType::f64);
+  r = ssl::verify(file, row, DType::f64);
   ASSERT_EQ(r.failures.size(), 1u);
   EXPECT_EQ(r.failures[0].what, "not computed");
 }
 
 TEST(Golden, SaturationRule) {
-  EXPECT_TRUE(saturated({{"temperature", "0.005"}}));
-  EXPECT_TRUE(saturated({{"teacher_temperature", "0.002"}, {"tau", "1"}}));
-  EXPECT_TRUE(saturated({{"temp_start", "0.001"}}));
-  EXPECT_TRUE(saturated({{"tau_s", "0.001"}}));
-  EXPECT_FALSE(saturated({{"tau_plus", "0.001"}, {"temperature", "0.0051"}, {"sigma", "0.001"}}));
+  EXPECT_TRUE(ssl::saturated({{"temperature", "0.005"}}));
+  EXPECT_TRUE(ssl::saturated({{"teacher_temperature", "0.002"}, {"tau", "1"}}));
+  EXPECT_TRUE(ssl::saturated({{"temp_start", "0.001"}}));
+  EXPECT_TRUE(ssl::saturated({{"tau_s", "0.001"}}));
+  EXPECT_FALSE(ssl::saturated({{"tau_plus", "0.001"}, {"temperature", "0.0051"}, {"sigma", "0.001"}}));
 }
 
 }  // namespace

@@ -17,5 +17,8 @@ Command add_embed(CLI::App& app);
 Command add_inspect(CLI::App& app);
 Command add_models(CLI::App& app);
 Command add_recipes(CLI::App& app);
+Command add_objectives(CLI::App& app);
+Command add_verify(CLI::App& app);
+Command add_loss(CLI::App& app);
 
 }  // namespace juxta::tools

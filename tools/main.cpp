@@ -22,7 +22,8 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", "juxta " JUXTA_VERSION);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
-  const auto make = {add_train, add_eval, add_embed, add_inspect, add_models, add_recipes};
+  const auto make = {add_train,   add_eval,       add_embed,  add_inspect, add_models,
+                     add_recipes, add_objectives, add_verify, add_loss};
   Command chosen;
   for (const auto& add : make) {
     const size_t before = app.get_subcommands({}).size();

@@ -34,9 +34,10 @@ Loss nt_xent(const Var& z1, const Var& z2, const NtXentParams& p) {
   const std::vector<Var> z{z1, z2};
   // CE(S_a, target) = lse_a - S_a,target; S = S^T, so that every similarity is computed once.
   const ContrastResult s = contrast_symmetric(z, constant_temperature(p.temperature, z1), o);
-  const Var lse = mean(s.lse), positive = mean(s.positive);
-  return {mean(sub(s.lse, s.positive)),
-          {{"positive", affine(stop_gradient(positive), p.temperature, 0.0)}, {"lse", stop_gradient(lse)}}};
+  const Var samples = sub(s.lse, s.positive), lse = mean(s.lse), positive = mean(s.positive);
+  return {mean(samples),
+          {{"positive", affine(stop_gradient(positive), p.temperature, 0.0)}, {"lse", stop_gradient(lse)}},
+          stop_gradient(samples)};
 }
 
 namespace {

@@ -2,7 +2,7 @@
 // Batch-contrastive losses: every sample against the others of its batch or against a queue of past keys.
 // S is the matrix of similarities / temperature; it is never stored (autograd/contrast.h).
 #include "ssl/losses/loss.h"
-#include "ssl/losses/params.h"
+#include "ssl/params.h"
 
 namespace juxta::ssl {
 

@@ -13,7 +13,8 @@ namespace juxta::ssl {
 
 struct Loss {
   Var loss;                                        // scalar
-  std::vector<std::pair<const char*, Var>> terms;  // named parts and figures, for logs and tests
+  std::vector<std::pair<std::string, Var>> terms;  // named parts and figures, for logs and tests
+  Var samples{};  // one number per anchor, where the loss is their mean (or sum); undefined otherwise
   // The term of that name; Error when there is none.
   const Var& term(const std::string& name) const;
 };

@@ -1,7 +1,7 @@
 #pragma once
 // Losses that compare the views of one sample only; what keeps them from collapsing is said at each.
 #include "ssl/losses/loss.h"
-#include "ssl/losses/params.h"
+#include "ssl/params.h"
 
 namespace juxta::ssl {
 

@@ -1,0 +1,11 @@
+#pragma once
+// The tables of rows, one per family: rows_FAMILY.cpp.
+#include "ssl/objectives/objective.h"
+
+namespace juxta::ssl {
+
+std::span<const Objective> batch_contrastive_rows();
+std::span<const Objective> metrics_rows();
+std::span<const Objective> without_negatives_rows();
+
+}  // namespace juxta::ssl
