@@ -3,7 +3,7 @@
 #   compare_runs.sh fashion DATA [SEED …]    4 epochs, temperature 0.5, crops from half of the image
 #   compare_runs.sh cifar10 DATA [SEED …]    12 epochs, temperature 0.2, crops from 0.3 of the image
 # DATA is a folder that `juxta train --data` and torch_simclr.py both read. PYTHON names an interpreter with torch
-# (default python3). Prints the figures of each run in percent and the mean of each side, minutes of training beside them.
+# (default python3). Prints the figures of each run in percent and the mean of each side, minutes of training beside.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
