@@ -38,6 +38,7 @@
 
 #ifndef __CUDACC__
 
+#define JX_UNROLL  // before a loop of few, constant passes whose index picks registers
 #define JX_GPU emu
 #include "kernels/gpu_emu.h"
 
@@ -47,6 +48,7 @@ using cuda::current_stream;
 
 #else
 
+#define JX_UNROLL _Pragma("unroll")
 #define JX_GPU cuda
 #include <cuda_runtime.h>
 

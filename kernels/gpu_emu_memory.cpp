@@ -99,7 +99,7 @@ void register_device() {
                                        return nullptr;  // the allocator says what it has in use
                                      }
                                    },
-                                   [](void* p, size_t) { emu_free(p); }, true});
+                                   [](void* p, size_t) { emu_free(p); }, true, true});
 }
 
 std::string check_canaries() {

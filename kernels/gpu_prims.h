@@ -187,6 +187,53 @@ inline void cp_async_wait_all() { detail::wait_copies(-1); }
 
 #endif
 
+// ---- elements as floats
+
+template <class T>
+__device__ float value(const T* p) {
+  return static_cast<float>(ld(p));
+}
+
+// The K elements from p on: one instruction where p is aligned for it. Those beyond `left` are 0 (load) or
+// stay as they are (store); left may be negative.
+template <int K, class T>
+__device__ void load_lanes(const T* p, int64_t left, float (&v)[K]) {
+  static_assert(K * sizeof(T) <= 16, "load_lanes: more than one instruction moves");
+  if (left >= K && reinterpret_cast<uintptr_t>(p) % sizeof(Pack<T, K>) == 0) {
+    const Pack<T, K> pack = ld(reinterpret_cast<const Pack<T, K>*>(p));
+    JX_UNROLL
+    for (int k = 0; k < K; ++k) v[k] = static_cast<float>(pack[k]);
+    return;
+  }
+  JX_UNROLL
+  for (int k = 0; k < K; ++k) v[k] = k < left ? value(p + k) : 0.0f;
+}
+template <int K, class T>
+__device__ void store_lanes(T* p, int64_t left, const float (&v)[K]) {
+  static_assert(K * sizeof(T) <= 16, "store_lanes: more than one instruction moves");
+  if (left >= K && reinterpret_cast<uintptr_t>(p) % sizeof(Pack<T, K>) == 0) {
+    Pack<T, K> pack;
+    JX_UNROLL
+    for (int k = 0; k < K; ++k) pack[k] = T(v[k]);
+    st(reinterpret_cast<Pack<T, K>*>(p), pack);
+    return;
+  }
+  JX_UNROLL
+  for (int k = 0; k < K; ++k)
+    if (k < left) st(p + k, T(v[k]));
+}
+
+// ---- launch shapes
+
+inline unsigned blocks_for(int64_t items, int64_t per_block = 1) {
+  return static_cast<unsigned>((items + per_block - 1) / per_block);
+}
+// Threads for a row: whole warps, at most 256, so that short rows do not idle.
+inline unsigned threads_for_row(int64_t cols) {
+  const unsigned warps = blocks_for(cols, kWarp);
+  return kWarp * (warps < 1 ? 1 : warps > 8 ? 8 : warps);
+}
+
 // ---- reductions: a fixed tree over the lanes and warps, so that the bits do not vary; every thread of the warp
 // or block gets the result. Blocks are whole warps, and all threads call together.
 

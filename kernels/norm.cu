@@ -8,18 +8,6 @@ namespace juxta::JX_GPU {
 
 namespace {
 
-// Threads for a row: whole warps, at most 256, so that short rows do not idle.
-unsigned threads_for(int64_t cols) {
-  const int64_t warps = (cols + kWarp - 1) / kWarp;
-  return kWarp * static_cast<unsigned>(warps < 1 ? 1 : warps > 8 ? 8 : warps);
-}
-unsigned blocks(int64_t n) { return static_cast<unsigned>(n); }
-
-template <class T>
-__device__ float value(const T* p) {
-  return static_cast<float>(ld(p));
-}
-
 template <class T>
 __global__ void layer_norm_fwd_row_per_block(LayerNormFwd<T> a, int64_t first) {
   __shared__ Shared<float, kWarp> scratch;
@@ -121,35 +109,35 @@ __global__ void column_sum_column_per_thread(ColumnSum<float> a, int64_t first, 
 
 template <class T>
 void layer_norm_fwd(const LayerNormFwd<T>& a, int64_t row, int64_t row_end) {
-  launch("layer_norm_fwd_row_per_block", layer_norm_fwd_row_per_block<T>, blocks(row_end - row),
-         threads_for(a.cols), 0, current_stream(), a, row);
+  launch("layer_norm_fwd_row_per_block", layer_norm_fwd_row_per_block<T>, blocks_for(row_end - row),
+         threads_for_row(a.cols), 0, current_stream(), a, row);
 }
 
 template <class T>
 void layer_norm_bwd(const LayerNormBwd<T>& a, int64_t chunk, int64_t chunk_end) {
   if (a.dx)
-    launch("layer_norm_dx_row_per_block", layer_norm_dx_row_per_block<T>, blocks(a.rows), threads_for(a.cols),
-           0, current_stream(), a);
+    launch("layer_norm_dx_row_per_block", layer_norm_dx_row_per_block<T>, blocks_for(a.rows),
+           threads_for_row(a.cols), 0, current_stream(), a);
   if (a.dweight || a.dbias)
     launch("layer_norm_dparams_column_per_thread", layer_norm_dparams_column_per_thread<T>,
-           dim3(blocks((a.cols + 127) / 128), blocks(chunk_end - chunk)), 128, 0, current_stream(), a, chunk);
+           dim3(blocks_for(a.cols, 128), blocks_for(chunk_end - chunk)), 128, 0, current_stream(), a, chunk);
 }
 
 template <class T>
 void l2_normalize_fwd(const L2NormalizeFwd<T>& a, int64_t row, int64_t row_end) {
-  launch("l2_normalize_fwd_row_per_block", l2_normalize_fwd_row_per_block<T>, blocks(row_end - row),
-         threads_for(a.cols), 0, current_stream(), a, row);
+  launch("l2_normalize_fwd_row_per_block", l2_normalize_fwd_row_per_block<T>, blocks_for(row_end - row),
+         threads_for_row(a.cols), 0, current_stream(), a, row);
 }
 
 template <class T>
 void l2_normalize_bwd(const L2NormalizeBwd<T>& a, int64_t row, int64_t row_end) {
-  launch("l2_normalize_bwd_row_per_block", l2_normalize_bwd_row_per_block<T>, blocks(row_end - row),
-         threads_for(a.cols), 0, current_stream(), a, row);
+  launch("l2_normalize_bwd_row_per_block", l2_normalize_bwd_row_per_block<T>, blocks_for(row_end - row),
+         threads_for_row(a.cols), 0, current_stream(), a, row);
 }
 
 void column_sum(const ColumnSum<float>& a, int64_t column, int64_t column_end) {
-  launch("column_sum_column_per_thread", column_sum_column_per_thread,
-         blocks((column_end - column + 127) / 128), 128, 0, current_stream(), a, column, column_end);
+  launch("column_sum_column_per_thread", column_sum_column_per_thread, blocks_for(column_end - column, 128),
+         128, 0, current_stream(), a, column, column_end);
 }
 
 // Batch, group and RMS norm have no device kernels yet: null entries.

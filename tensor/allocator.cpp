@@ -98,6 +98,12 @@ void CachingAllocator::release(void* p, size_t bytes) {
 }
 
 void* CachingAllocator::allocate_debug(size_t bytes) {
+  if (raw_.guarded) {
+    void* p = from_system(bytes);
+    const std::lock_guard lock(mutex_);
+    debug_blocks_.push_back({p, p, bytes});
+    return p;
+  }
   // The guard follows the last byte directly, so that a write one element past the end is seen.
   const size_t total = (kGuard + bytes + kGuard + kAlign - 1) / kAlign * kAlign;
   auto* base = static_cast<unsigned char*>(from_system(total));
@@ -113,7 +119,7 @@ bool CachingAllocator::release_debug(void* p) {
       std::find_if(debug_blocks_.begin(), debug_blocks_.end(), [p](const auto& b) { return b.user == p; });
   if (it == debug_blocks_.end()) return false;
   const auto* base = static_cast<const unsigned char*>(it->base);
-  for (size_t i = 0; i < kGuard; ++i) {
+  for (size_t i = 0; i < kGuard && !raw_.guarded; ++i) {
     if (base[i] == kGuardByte && base[kGuard + it->bytes + i] == kGuardByte) continue;
     std::fprintf(stderr, "juxta: allocator: a block of %zu bytes was written outside its bounds\n",
                  it->bytes);

@@ -4,7 +4,7 @@
 // Requests are rounded up to size classes (eight per power of two, at most 12.5 % waste); a freed block waits
 // in the list of its class. Large CPU blocks are aligned to 2 MiB and advised to be huge pages.
 // JUXTA_ALLOC=debug turns reuse off, surrounds each block with guard bytes checked at release, and fills new
-// memory with NaN.
+// memory with NaN. Memory that does all that itself (the emulator's) is then asked for to the byte.
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -27,6 +27,7 @@ struct RawMemory {
   void* (*allocate)(size_t bytes);
   void (*release)(void* p, size_t bytes);
   bool host_visible;
+  bool guarded = false;  // new memory is NaN, and accesses outside its bytes are found
 };
 
 class CachingAllocator {

@@ -14,6 +14,8 @@ namespace juxta::test {
 
 namespace {
 
+constexpr Device kEmu{DeviceKind::emu, 0};
+
 struct Run {
   std::vector<Tensor> outputs, grads;  // grads: one per input, undefined where there is none
 };
@@ -24,12 +26,12 @@ Tensor strided_copy(
   Dims padded = t.dims();
   padded[t.ndim() - 1] += 3;
   if (t.ndim() == 1) {
-    Tensor wide = Tensor::full({t.size(0), 2}, 7.0, t.dtype());
+    Tensor wide = Tensor::full({t.size(0), 2}, 7.0, t.dtype(), t.device());
     Tensor view = wide.select(1, 1);
     view.copy_from(t, "strided_copy");
     return view;
   }
-  Tensor wide = Tensor::full(padded, 7.0, t.dtype());
+  Tensor wide = Tensor::full(padded, 7.0, t.dtype(), t.device());
   Tensor view = wide.slice(-1, 2, 2 + t.size(-1));
   view.copy_from(t, "strided_copy");
   return view;
@@ -45,9 +47,8 @@ Run run_case(const OpCase& c, DType dtype, Device device, bool strided,
   std::vector<Var> in;
   for (size_t i = 0; i < c.inputs.size(); ++i) {
     const Input& input = c.inputs[i];
-    Tensor t = (values ? (*values)[i] : input.value).to(dtype_for(input, dtype)).clone();
+    Tensor t = (values ? (*values)[i] : input.value).to(dtype_for(input, dtype)).clone().to(device);
     if (strided) t = strided_copy(t);
-    t = t.to(device);
     const bool leaf = c.differentiable && is_float(input.value.dtype()) && input.role != Role::constant &&
                       input.role != Role::frozen;
     in.push_back(leaf ? Var::leaf(t) : Var(t));
@@ -105,6 +106,19 @@ void expect_same(const std::string& where, const Run& a, const Run& b, std::vect
       failures.push_back(concat(where, "gradient ", i, " has other bits"));
 }
 
+// The family's .cu on one device.
+void check_device(const OpCase& c, DType dtype, Device device, const Run& plain, const Run& truth,
+                  std::vector<std::string>& failures) {
+  const std::string where = concat(c.name, " ", dtype, " ", device, ": ");
+  const Run got = run_case(c, dtype, device, false);
+  compare(where, got, plain, truth, c.floor, failures);
+  {
+    const emu::ForceSchedule shuffled(emu::Schedule::shuffled);  // a device has an order of its own anyway
+    expect_same(where + "run again: ", got, run_case(c, dtype, device, false), failures);
+  }
+  if (c.strided) expect_same(where + "strided: ", got, run_case(c, dtype, device, true), failures);
+}
+
 void check_dtype(const OpCase& c, DType dtype, std::vector<std::string>& failures) {
   // The truth is f64 on the values as the narrow type holds them: rounding of inputs is not the kernel's
   // error.
@@ -131,16 +145,20 @@ void check_dtype(const OpCase& c, DType dtype, std::vector<std::string>& failure
     expect_same(where + "3 threads: ", one, three, failures);
     if (c.strided) expect_same(where + "strided: ", one, run_case(c, dtype, kCpu, true), failures);
   }
-  if (c.emulated) {
-    emu::register_device();
-    const Run emu = run_case(c, dtype, Device{DeviceKind::emu, 0}, false);
-    compare(concat(c.name, " ", dtype, " emu: "), emu, plain, truth, c.floor, failures);
-  }
+  if (!c.emulated) return;
+  check_device(c, dtype, kEmu, plain, truth, failures);
 }
 
 struct DebugMemory {
-  DebugMemory() { allocator(kCpu).set_debug(true); }
-  ~DebugMemory() { allocator(kCpu).set_debug(false); }
+  DebugMemory() {
+    emu::register_device();
+    set(true);
+  }
+  ~DebugMemory() { set(false); }
+  static void set(bool on) {
+    allocator(kCpu).set_debug(on);
+    allocator(kEmu).set_debug(on);
+  }
 };
 
 }  // namespace
@@ -178,6 +196,21 @@ void run_op_case(const OpCase& c) {
 
 void expect_caught(const OpCase& wrong) {
   EXPECT_FALSE(check_op_case(wrong).empty()) << wrong.name << ": the mutant passed every check";
+}
+
+void for_every_table(const std::function<void(DType, Device)>& check) {
+  for (DType d : {DType::f32, DType::bf16, DType::f64}) {
+    const ForceTable force(ForceTable::kReference);
+    check(d, kCpu);
+  }
+  emu::register_device();
+  for (DType d : {DType::f32, DType::bf16}) {
+    for (Isa isa : host_isas()) {
+      const ForceTable force(isa);
+      check(d, kCpu);
+    }
+    check(d, kEmu);
+  }
 }
 
 Tensor normal(Dims dims, uint64_t seed, double mean, double stddev) {

@@ -2,11 +2,10 @@
 // OpCase: one op on one set of inputs, checked in every way that the project promises.
 //
 //   1. f64 gradients against finite differences with a random cotangent;
-//   2. every kernel table (reference, each ISA of this host, the emulator where the family has one) in f32
-//   and bf16,
-//      outputs and gradients, against f64: error <= 2x that of the plain f32/bf16 reference kernel, plus a
-//      floor;
-//   3. the same bits with 1 thread and with 3;
+//   2. every kernel table (reference, each ISA of this host, the emulator where the family has a .cu) in f32
+//      and bf16, outputs and gradients, against f64: error <= 2x that of the plain f32/bf16 reference kernel,
+//      plus a floor;
+//   3. the same bits with 1 thread and with 3; on the emulator, with threads and blocks in another order;
 //   4. strided (non-contiguous) inputs give the bits of contiguous ones;
 //   5. everything under the debug allocator: guard bytes, NaN in fresh memory.
 #include <gtest/gtest.h>
@@ -50,6 +49,10 @@ std::vector<std::string> check_op_case(const OpCase& c);
 void run_op_case(const OpCase& c);
 // The mutant of a test file: a wrong op that check_op_case must catch.
 void expect_caught(const OpCase& wrong);
+
+// Calls check with f32, bf16 and f64 on the reference kernels, f32 and bf16 on each ISA of this host and on
+// the emulator: for values that must be the same everywhere.
+void for_every_table(const std::function<void(DType, Device)>& check);
 
 // Deterministic inputs, f64.
 Tensor normal(Dims dims, uint64_t seed, double mean = 0.0, double stddev = 1.0);

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/gpu_emu.h"
 #include "tests/harness.h"
 
 namespace juxta::test {
@@ -19,10 +20,15 @@ Tensor mask_like(Dims dims) {
   return m;
 }
 
+Var zero_like(const Var& y) { return Var(Tensor::scalar(0.0, y.dtype()).to(y.device())); }
+
 using RowOp = Var (*)(const Var&, const Tensor&);
 
 OpCase row_case(const char* name, RowOp op, Dims x, Tensor mask = {}) {
-  OpCase c{.name = concat(name, x, mask ? " masked" : ""), .inputs = {{normal(x, 1, 0.0, 3.0)}}, .op = {}};
+  OpCase c{.name = concat(name, x, mask ? " masked" : ""),
+           .inputs = {{normal(x, 1, 0.0, 3.0)}},
+           .op = {},
+           .emulated = true};
   if (mask) c.inputs.push_back({mask, Role::constant});
   const bool log = op == static_cast<RowOp>(log_softmax);
   c.op = [op, log](std::span<const Var> in) {
@@ -30,7 +36,7 @@ OpCase row_case(const char* name, RowOp op, Dims x, Tensor mask = {}) {
     const Var y = op(in[0], m);
     if (!log || !m) return std::vector<Var>{y};
     // finite differences of the constant -inf are none: show what the mask shows
-    return std::vector<Var>{where(m, y, Var(Tensor::scalar(0.0, y.dtype())))};
+    return std::vector<Var>{where(m, y, zero_like(y))};
   };
   return c;
 }
@@ -39,9 +45,9 @@ OpCase row_case(const char* name, RowOp op, Dims x, Tensor mask = {}) {
 Var finite_logsumexp(const Var& x, const Tensor& mask) {
   const Var y = logsumexp(x, mask);
   Tensor seen = Tensor::empty(y.dims(), DType::boolean);
-  const Tensor v = y.value().to(DType::f64).contiguous();
+  const Tensor v = y.value().to(kCpu).to(DType::f64).contiguous();
   for (int64_t i = 0; i < v.numel(); ++i) seen.write<bool>("seen")[i] = std::isfinite(v.data<double>()[i]);
-  return where(seen, y, Var(Tensor::scalar(0.0, y.dtype())));
+  return where(seen.to(y.device()), y, zero_like(y));
 }
 
 const std::pair<const char*, RowOp> kRowOps[] = {
@@ -91,17 +97,17 @@ TEST(Softmax, LongRowsRescaleTheRunningSum) {
 
 // The row's only visible entry lies in the last block; the blocks before it are hidden.
 TEST(Softmax, HiddenBlocksBeforeTheFirstVisibleEntry) {
-  for (Isa isa : host_isas()) {
-    const ForceTable force(isa);
+  for_every_table([](DType d, Device device) {
     for (double low : {-500.0, 0.0, 500.0}) {
-      const Tensor x = Tensor::full({1, 9000}, low);
+      const Tensor x = Tensor::full({1, 9000}, low, d).to(device);
       Tensor mask = Tensor::full({1, 9000}, 0.0, DType::boolean);
       mask.write<bool>("test")[8999] = true;
+      mask = mask.to(device);
       EXPECT_EQ(logsumexp(Var(x), mask).value().at({0}), low);
       EXPECT_EQ(softmax(Var(x), mask).value().at({0, 8999}), 1.0);
       EXPECT_EQ(softmax(Var(x), mask).value().at({0, 0}), 0.0);
     }
-  }
+  });
 }
 
 OpCase cross_entropy_case(Dims x, double smoothing, bool ignore) {
@@ -117,6 +123,7 @@ OpCase cross_entropy_case(Dims x, double smoothing, bool ignore) {
               [smoothing](std::span<const Var> in) {
                 return std::vector<Var>{cross_entropy(in[0], in[1].value(), smoothing)};
               },
+          .emulated = true,
           .gradcheck = {.max_elements = 40}};
 }
 
@@ -136,11 +143,13 @@ TEST(Softmax, SoftCrossEntropyAtEveryWidth) {
       if (role == Role::constant) q = q.to(DType::f32).to(DType::f64);  // f32 targets in every run
       OpCase c{.name = concat("soft_cross_entropy ", classes),
                .inputs = {{normal({5, classes}, 1, 1.0, 3.0)}, {q, role}},
-               .op = [role](std::span<const Var> in) {
-                 const DType acc = acc_dtype(in[0].dtype());
-                 const Tensor t = role == Role::constant ? in[1].value().to(acc) : in[1].value();
-                 return std::vector<Var>{soft_cross_entropy(in[0], t)};
-               }};
+               .op =
+                   [role](std::span<const Var> in) {
+                     const DType acc = acc_dtype(in[0].dtype());
+                     const Tensor t = role == Role::constant ? in[1].value().to(acc) : in[1].value();
+                     return std::vector<Var>{soft_cross_entropy(in[0], t)};
+                   },
+               .emulated = true};
       run_op_case(c);
     }
 }
@@ -151,6 +160,7 @@ TEST(Softmax, SoftCrossEntropyOfLongRowsAndUnnormalisedTargets) {
        .inputs = {{normal({3, 9001}, 1)}, {uniform({3, 9001}, 2), Role::frozen}},
        .op =
            [](std::span<const Var> in) { return std::vector<Var>{soft_cross_entropy(in[0], in[1].value())}; },
+       .emulated = true,
        .gradcheck = {.tolerance = 1e-5, .max_elements = 6}});
 }
 
@@ -190,24 +200,11 @@ TEST(Softmax, ExtremeLogitsKeepTheirDigits) {
   }
 }
 
-// Every table and dtype treats the values that are no numbers alike.
-void for_every_table(const std::function<void(DType)>& check) {
-  for (DType d : {DType::f32, DType::bf16, DType::f64}) {
-    const ForceTable force(ForceTable::kReference);
-    check(d);
-  }
-  for (Isa isa : host_isas())
-    for (DType d : {DType::f32, DType::bf16}) {
-      const ForceTable force(isa);
-      check(d);
-    }
-}
-
 TEST(Softmax, InfinitiesAndNaN) {
   const Tensor x64 = Tensor::from<double>(
       {-kInf, 1.0, -kInf, 0.0, -kInf, -kInf, -kInf, -kInf, kInf, 0.0, 1.0, 2.0, 0.0, kNaN, 1.0, 2.0}, {4, 4});
-  for_every_table([&](DType d) {
-    const Var x = Var::leaf(x64.to(d).clone());
+  for_every_table([&](DType d, Device device) {
+    const Var x = Var::leaf(x64.to(d).clone().to(device));
     const Tensor p = softmax(x).value(), l = log_softmax(x).value(), s = logsumexp(x).value();
     EXPECT_EQ(p.at({0, 0}), 0.0);
     EXPECT_NEAR(p.at({0, 1}), 0.731058578, 4e-3);
@@ -231,16 +228,16 @@ TEST(Softmax, InfinitiesAndNaN) {
 }
 
 TEST(Softmax, HiddenEntriesNeitherReadNorPassGradients) {
-  for_every_table([&](DType d) {
+  for_every_table([&](DType d, Device device) {
     // NaN and inf behind the mask change nothing
     const Tensor x64 = Tensor::from<double>({1.0, kNaN, 2.0, kInf, kNaN, kInf}, {2, 3});
-    const Tensor mask = Tensor::from<bool>({true, false, true, false, false, false}, {2, 3});
+    const Tensor mask = Tensor::from<bool>({true, false, true, false, false, false}, {2, 3}).to(device);
     for (const auto& [name, op] :
          {std::pair<const char*, RowOp>{"softmax", softmax}, {"log_softmax", log_softmax}}) {
-      const Var x = Var::leaf(x64.to(d).clone());
+      const Var x = Var::leaf(x64.to(d).clone().to(device));
       const Var y = op(x, mask);
       // not ones: their gradient through softmax is 0 anyway
-      const Tensor dy = Tensor::from<double>({1.0, 2.0, 3.0, 4.0, 5.0, 6.0}, {2, 3}).to(d);
+      const Tensor dy = Tensor::from<double>({1.0, 2.0, 3.0, 4.0, 5.0, 6.0}, {2, 3}).to(d).to(device);
       backward(std::vector{y}, std::vector{dy});
       EXPECT_NE(x.grad().at({0, 0}), 0.0) << name;
       EXPECT_NEAR(x.grad().at({0, 0}), -x.grad().at({0, 2}), 0.02) << name;
@@ -250,30 +247,44 @@ TEST(Softmax, HiddenEntriesNeitherReadNorPassGradients) {
 }
 
 TEST(Softmax, LossesWithInfiniteLogits) {
-  for_every_table([&](DType d) {
-    const Tensor inf_first = Tensor::from<double>({-kInf, 1.0, 1.0}, {1, 3}).to(d);
+  for_every_table([&](DType d, Device device) {
+    const auto target = [&](int64_t c) { return Tensor::from<int64_t>({c}, {1}).to(device); };
+    const Tensor inf_first = Tensor::from<double>({-kInf, 1.0, 1.0}, {1, 3}).to(d).to(device);
     const Var x = Var::leaf(inf_first.clone());
-    const Var y = cross_entropy(x, Tensor::from<int64_t>({1}, {1}));
+    const Var y = cross_entropy(x, target(1));
     EXPECT_NEAR(y.value().at({0}), std::log(2.0), 1e-6);
     backward(y);
     EXPECT_EQ(x.grad().at({0, 0}), 0.0);
-    EXPECT_EQ(cross_entropy(x, Tensor::from<int64_t>({0}, {1})).value().at({0}), kInf);
+    EXPECT_EQ(cross_entropy(x, target(0)).value().at({0}), kInf);
     // target mass 0 where the logit is -inf
-    const Tensor q = Tensor::from<double>({0.0, 0.5, 0.5}, {1, 3}).to(acc_dtype(d));
+    const Tensor q = Tensor::from<double>({0.0, 0.5, 0.5}, {1, 3}).to(acc_dtype(d)).to(device);
     const Var soft_x = Var::leaf(inf_first.clone());
     const Var soft = soft_cross_entropy(soft_x, q);
     EXPECT_NEAR(soft.value().at({0}), std::log(2.0), 1e-6);
     backward(soft);
     EXPECT_EQ(max_abs(soft_x.grad()), 0.0);
     // rows without any mass, and ignored rows, give 0 whatever the logits are
-    const Var bad = Var::leaf(Tensor::full({1, 3}, -kInf, d));
-    const Var none = soft_cross_entropy(bad, Tensor::zeros({1, 3}, acc_dtype(d)));
-    const Var ignored = cross_entropy(bad, Tensor::from<int64_t>({7}, {1}), 0.1, 7);
+    const Var bad = Var::leaf(Tensor::full({1, 3}, -kInf, d).to(device));
+    const Var none = soft_cross_entropy(bad, Tensor::zeros({1, 3}, acc_dtype(d)).to(device));
+    const Var ignored = cross_entropy(bad, target(7), 0.1, 7);
     EXPECT_EQ(none.value().at({0}), 0.0);
     EXPECT_EQ(ignored.value().at({0}), 0.0);
     backward(std::vector{none, ignored}, std::vector{none.value(), ignored.value()});
     EXPECT_EQ(max_abs_diff(bad.grad(), Tensor::zeros({1, 3})), 0.0);
   });
+}
+
+// The emulator counts what a kernel moves: each element is read for the statistics and for the result.
+TEST(Softmax, EmulatedKernelReadsARowTwice) {
+  emu::register_device();
+  const Tensor x = normal({6, 1024}, 1).to(DType::f32).to(Device{DeviceKind::emu, 0});
+  emu::reset_counters();
+  softmax(Var(x));
+  const emu::Counters c = emu::counters("softmax_fwd_row_per_block");
+  EXPECT_EQ(c.blocks, 6u);
+  EXPECT_EQ(c.load_bytes, 2u * 6 * 1024 * 4);
+  EXPECT_EQ(c.store_bytes, 6u * 1024 * 4);
+  EXPECT_EQ(c.load_sectors, c.load_bytes / 32);  // neighbouring threads read neighbouring elements
 }
 
 TEST(Softmax, LossesAndLogsumexpOfBf16AreF32) {
