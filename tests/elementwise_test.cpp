@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/gpu_emu.h"
 #include "tests/harness.h"
 
 namespace juxta::test {
@@ -54,7 +55,8 @@ const UnaryRow kUnaryRows[] = {
 OpCase unary_case(const UnaryRow& row, int64_t n) {
   return {.name = concat(row.name, " ", n),
           .inputs = {{uniform({n}, 3, row.low, row.high)}},
-          .op = [op = row.op](std::span<const Var> in) { return std::vector<Var>{op(in[0])}; }};
+          .op = [op = row.op](std::span<const Var> in) { return std::vector<Var>{op(in[0])}; },
+          .emulated = true};
 }
 
 TEST(Elementwise, UnaryOpsAtEveryWidth) {
@@ -82,7 +84,8 @@ OpCase binary_case(const char* name, BinaryOp op, Dims a, Dims b) {
   // Away from 0 (div) and, at these seeds, free of ties (minimum, maximum).
   return {.name = concat(name, " ", a, " ", b),
           .inputs = {{uniform(a, 5, 0.5, 2.0)}, {uniform(b, 6, 0.5, 2.0)}},
-          .op = [op](std::span<const Var> in) { return std::vector<Var>{op(in[0], in[1])}; }};
+          .op = [op](std::span<const Var> in) { return std::vector<Var>{op(in[0], in[1])}; },
+          .emulated = true};
 }
 struct BinaryRow {
   const char* name;
@@ -139,11 +142,11 @@ TEST(Elementwise, Where) {
     bool* p = mask.write<bool>("test");
     for (int64_t i = 0; i < mask.numel(); ++i) p[i] = i % 3 != 1;
     for (const Dims& b : {Dims{4, 19}, Dims{19}, Dims{1}}) {
-      run_op_case({.name = concat("where ", m, " ", b),
-                   .inputs = {{mask, Role::constant}, {normal({4, 19}, 1)}, {normal(b, 2)}},
-                   .op = [](std::span<const Var> in) {
-                     return std::vector<Var>{where(in[0].value(), in[1], in[2])};
-                   }});
+      run_op_case(
+          {.name = concat("where ", m, " ", b),
+           .inputs = {{mask, Role::constant}, {normal({4, 19}, 1)}, {normal(b, 2)}},
+           .op = [](std::span<const Var> in) { return std::vector<Var>{where(in[0].value(), in[1], in[2])}; },
+           .emulated = true});
     }
   }
 }
@@ -157,21 +160,18 @@ TEST(Elementwise, WhereKeepsInfinityOutOfTheGradient) {
 }
 
 TEST(Elementwise, NanPassesThroughEveryOp) {
-  for (int table = ForceTable::kReference; table < static_cast<int>(host_isas().size()); ++table) {
-    const ForceTable force(table);
-    for (DType d : {DType::f32, DType::bf16}) {
-      const Var nan(Tensor::full({20}, kNan, d)), one(Tensor::full({20}, 1.0, d));
-      for (const UnaryRow& row : kUnaryRows) {
-        if (std::string(row.name) == "pow 0") continue;  // x^0 = 1 whatever x is, as in C
-        EXPECT_TRUE(std::isnan(row.op(nan).value().at({17}))) << row.name;
-        EXPECT_TRUE(std::isnan(row.op(nan).value().at({3}))) << row.name;
-      }
-      for (const BinaryRow& row : kBinaryRows) {
-        EXPECT_TRUE(std::isnan(row.op(nan, one).value().at({17}))) << row.name;
-        EXPECT_TRUE(std::isnan(row.op(one, nan).value().at({3}))) << row.name;
-      }
+  for_every_table([](DType d, Device device) {
+    const Var nan(Tensor::full({20}, kNan, d).to(device)), one(Tensor::full({20}, 1.0, d).to(device));
+    for (const UnaryRow& row : kUnaryRows) {
+      if (std::string(row.name) == "pow 0") continue;  // x^0 = 1 whatever x is, as in C
+      EXPECT_TRUE(std::isnan(row.op(nan).value().at({17}))) << row.name;
+      EXPECT_TRUE(std::isnan(row.op(nan).value().at({3}))) << row.name;
     }
-  }
+    for (const BinaryRow& row : kBinaryRows) {
+      EXPECT_TRUE(std::isnan(row.op(nan, one).value().at({17}))) << row.name;
+      EXPECT_TRUE(std::isnan(row.op(one, nan).value().at({3}))) << row.name;
+    }
+  });
 }
 
 TEST(Elementwise, GradientsAtKinksAreZero) {
@@ -239,21 +239,22 @@ TEST(Elementwise, ProductKeepsOnlyWhatItsGradientsRead) {
 }
 
 TEST(Elementwise, DropoutDrawsByElementAndAgainInBackward) {
-  for (int table = ForceTable::kReference; table < static_cast<int>(host_isas().size()); ++table) {
-    const ForceTable force(table);
+  for_every_table([](DType d, Device device) {
     for (int64_t n : {1, 5, 64, 1001}) {
       Rng rng(7, "dropout"), twin(7, "dropout");
       const Draw draw = twin.next();
-      const Var x = Var::leaf(Tensor::full({n}, 3.0));
+      const Var x = Var::leaf(Tensor::full({n}, 3.0, d).to(device));
       const Var y = dropout(x, 0.25, rng, true);
       backward(y);
+      const Tensor got = y.value().to(kCpu).to(DType::f64), dx = x.grad().to(kCpu).to(DType::f64);
+      const Tensor three = Tensor::scalar(3.0 / 0.75, d), one = Tensor::scalar(1 / 0.75, d);
       for (int64_t i = 0; i < n; ++i) {
-        const float scale = draw.uniform(static_cast<uint64_t>(i)) >= 0.25f ? 1.0f / 0.75f : 0.0f;
-        ASSERT_EQ(y.value().data<float>()[i], 3.0f * scale) << n << " " << i;
-        ASSERT_EQ(x.grad().data<float>()[i], scale) << n << " " << i;
+        const bool kept = draw.uniform(static_cast<uint64_t>(i)) >= 0.25f;
+        ASSERT_EQ(got.data<double>()[i], kept ? three.item() : 0.0) << n << " " << i;
+        ASSERT_EQ(dx.data<double>()[i], kept ? one.item() : 0.0) << n << " " << i;
       }
     }
-  }
+  });
 }
 
 TEST(Elementwise, DropoutKeepsTheMeanAndStoresNoMask) {
@@ -274,11 +275,13 @@ TEST(Elementwise, DropoutGradient) {
   for (const bool path : {false, true}) {
     run_op_case({.name = path ? "drop_path" : "dropout",
                  .inputs = {{normal({9, 5, 13}, 2)}},
-                 .op = [path](std::span<const Var> in) {
-                   Rng rng(3, "test");
-                   return std::vector<Var>{path ? drop_path(in[0], 0.5, rng, true)
-                                                : dropout(in[0], 0.5, rng, true)};
-                 }});
+                 .op =
+                     [path](std::span<const Var> in) {
+                       Rng rng(3, "test");
+                       return std::vector<Var>{path ? drop_path(in[0], 0.5, rng, true)
+                                                    : dropout(in[0], 0.5, rng, true)};
+                     },
+                 .emulated = true});
   }
 }
 
@@ -294,6 +297,43 @@ TEST(Elementwise, DropPathDropsWholeSamples) {
   }
   EXPECT_GT(kept, 16);
   EXPECT_LT(kept, 48);
+}
+
+// A view that starts one element in cannot be read in packs: the same bits, element by element.
+TEST(Elementwise, EmulatedKernelsTakeUnalignedViews) {
+  emu::register_device();
+  const Device device{DeviceKind::emu, 0};
+  for (DType d : {DType::f32, DType::bf16}) {
+    const Tensor wide = normal({70}, 8).to(d).to(device), view = wide.slice(0, 1, 70);
+    const Tensor aligned = view.clone();
+    const auto outputs = [](const Tensor& x) {
+      Rng rng(3, "test");
+      const Var v(x);
+      return std::vector<Tensor>{gelu(v).value(), mul(v, v).value(), dropout(v, 0.5, rng, true).value(),
+                                 cast(v, x.dtype() == DType::f32 ? DType::bf16 : DType::f32).value()};
+    };
+    const std::vector<Tensor> a = outputs(view), b = outputs(aligned);
+    for (size_t k = 0; k < a.size(); ++k) EXPECT_TRUE(same_bits(a[k], b[k])) << k;
+  }
+}
+
+// The emulator counts what a kernel moves: packs of 16 bytes, each sector once.
+TEST(Elementwise, EmulatedKernelsMoveEachByteOnce) {
+  emu::register_device();
+  const Tensor x = normal({64, 64}, 1).to(DType::f32).to(Device{DeviceKind::emu, 0});
+  const uint64_t bytes = 64 * 64 * 4;
+  emu::reset_counters();
+  relu(Var(x));
+  const emu::Counters c = emu::counters("unary_fwd_pack_per_thread");
+  EXPECT_EQ(c.load_bytes, bytes);
+  EXPECT_EQ(c.load_sectors, bytes / 32);
+  EXPECT_EQ(c.store_sectors, bytes / 32);
+  const Var row = Var::leaf(x.slice(0, 0, 1).clone());
+  backward(mul(row, Var(x)));  // dy and x once each, summed over 64 rows
+  const emu::Counters r = emu::counters("binary_reduce_targets_per_block");
+  EXPECT_EQ(r.launches, 1u);
+  EXPECT_EQ(r.load_bytes, 2 * bytes);
+  EXPECT_EQ(r.load_sectors, 2 * bytes / 32);
 }
 
 TEST(Elementwise, FillsDependOnTheIndexAlone) {
