@@ -14,6 +14,14 @@ std::vector<std::string>& holes() {
 }
 }  // namespace
 
+bool built_with_cuda() {
+#if defined(JUXTA_WITH_CUDA)
+  return true;
+#else
+  return false;
+#endif
+}
+
 ForceTable::ForceTable(int which) : outer_(t_forced) {
   JX_CHECK(which == kReference || which < static_cast<int>(host_isas().size()),
            "ForceTable: this CPU does not run ",

@@ -57,6 +57,9 @@
 
 namespace juxta {
 
+// Does this program hold CUDA kernels (JUXTA_CUDA)?
+bool built_with_cuda();
+
 // Which table CPU calls from this thread use; tests force each in turn.
 class ForceTable {
  public:
@@ -147,6 +150,7 @@ template <class Args>
 void run(Device device, void (*entry)(const Args&, int64_t, int64_t), const Args& args, int64_t n,
          int64_t grain) {
   if (n <= 0) return;
+  JX_CHECK(entry, "no kernel for this op on ", device, "; move the tensors with to(kCpu)");
   if (device.kind == DeviceKind::cpu) {
     parallel_for(n, grain, [&](int64_t begin, int64_t end) { entry(args, begin, end); });
   } else {

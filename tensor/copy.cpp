@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tensor/cuda.h"
 #include "tensor/parallel.h"
 
 namespace juxta {
@@ -76,16 +77,36 @@ void copy_all(const S* s, D* d, const Axes& a) {
   });
 }
 
+// The memory from the first to the last element of t, gaps included, as a contiguous tensor that shares it.
+Tensor span_of(const Tensor& t) {
+  int64_t n = 1;
+  for (int i = 0; i < t.ndim(); ++i) n += (t.dims()[i] - 1) * t.strides()[i];
+  return Tensor(t.storage(), t.dtype(), {n}, {1}, t.offset());
+}
+
+// t, with its strides, in host memory.
+Tensor on_host(const Tensor& t) {
+  if (t.device().on_host()) return t;
+  return Tensor(span_of(t).to(kCpu).storage(), t.dtype(), t.dims(), t.strides(), 0);
+}
+
+void copy_through_host(const Tensor& src, Tensor& dst, const char* who) {
+  if (dst.device().on_host()) return copy_elements(on_host(src), dst, who);
+  // A strided destination comes along, so that what lies in its gaps goes back unchanged.
+  Tensor to = dst.is_contiguous() ? Tensor::empty(dst.dims(), dst.dtype()) : on_host(dst);
+  copy_elements(on_host(src), to, who);
+  Tensor span = span_of(dst);
+  copy_bytes(span_of(to), span, who);
+}
+
 }  // namespace
 
 void copy_elements(const Tensor& src, Tensor& dst, const char* who) {
   JX_CHECK(src.dims() == dst.dims(), who, ": cannot copy ", src, " into ", dst);
   if (src.numel() == 0) return;
   if (!src.device().on_host() || !dst.device().on_host()) {
-    JX_CHECK(src.dtype() == dst.dtype() && src.is_contiguous() && dst.is_contiguous(), who, ": copying ", src,
-             " into ", dst, " on a device needs contiguous tensors of one dtype");
-    copy_bytes(src, dst, who);
-    return;
+    const bool plain = src.dtype() == dst.dtype() && src.is_contiguous() && dst.is_contiguous();
+    return plain ? copy_bytes(src, dst, who) : copy_through_host(src, dst, who);
   }
   const Axes axes = collapse(src, dst);
   dispatch_any(src.dtype(), [&]<class S>() {
@@ -95,9 +116,18 @@ void copy_elements(const Tensor& src, Tensor& dst, const char* who) {
 }
 
 void copy_bytes(const Tensor& src, Tensor& dst, const char* who) {
-  JX_CHECK(src.device().on_host() && dst.device().on_host(), who, ": copying ", src, " to ", dst.device(),
-           " is not available in this process");
-  std::memcpy(dst.write(who), src.raw(), static_cast<size_t>(src.bytes()));
+  const auto bytes = static_cast<size_t>(src.bytes());
+  const void* from = src.raw();
+  void* to = dst.write(who);
+  if (bytes == 0) return;
+  if (src.device().on_host() && dst.device().on_host())
+    std::memcpy(to, from, bytes);
+  else if (src.device().on_host())
+    cuda::copy_to_device(to, from, bytes);
+  else if (dst.device().on_host())
+    cuda::copy_to_host(to, from, bytes);
+  else
+    cuda::copy_on_device(to, from, bytes);
 }
 
 void fill_elements(Tensor& dst, double value, const char* who) {

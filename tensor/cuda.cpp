@@ -7,32 +7,44 @@
 #include "tensor/allocator.h"
 #include "tensor/error.h"
 
+// The entry points of the CUDA runtime that are used, by the types of its documentation: cudaError_t and
+// cudaMemcpyKind are ints to the ABI, streams are pointers. cudaDeviceProp is avoided: its layout changes.
+#define JX_CUDA_CALLS(ROW)                                                                  \
+  ROW(int, GetDeviceCount, (int* count))                                                    \
+  ROW(int, SetDevice, (int index))                                                          \
+  ROW(int, Malloc, (void** p, size_t bytes))                                                \
+  ROW(int, Free, (void* p))                                                                 \
+  ROW(int, MemcpyAsync, (void* to, const void* from, size_t bytes, int kind, void* stream)) \
+  ROW(int, MemsetAsync, (void* to, int byte, size_t bytes, void* stream))                   \
+  ROW(int, StreamSynchronize, (void* stream))                                               \
+  ROW(int, DeviceSynchronize, ())                                                           \
+  ROW(int, GetLastError, ())                                                                \
+  ROW(const char*, GetErrorString, (int status))
+
+#if defined(JUXTA_WITH_CUDA)  // linked: the kernels need it anyway, and two runtimes in a process would not
+                              // agree
+#define JX_DECLARE(Result, name, arguments) extern "C" Result cuda##name arguments;
+JX_CUDA_CALLS(JX_DECLARE)
+#undef JX_DECLARE
+#endif
+
 namespace juxta::cuda {
 
 namespace {
 
-// The entry points of the CUDA runtime that are used, by the types of its documentation: cudaError_t and
-// cudaMemcpyKind are ints to the ABI, streams are pointers. cudaDeviceProp is avoided: its layout changes.
 constexpr int kSuccess = 0, kOutOfMemory = 2;
 enum CopyKind : int { kHostToDevice = 1, kDeviceToHost = 2, kDeviceToDevice = 3 };
 
 struct Runtime {
-  int (*GetDeviceCount)(int*) = nullptr;
-  int (*SetDevice)(int) = nullptr;
-  int (*Malloc)(void**, size_t) = nullptr;
-  int (*Free)(void*) = nullptr;
-  int (*MemcpyAsync)(void*, const void*, size_t, int kind, void* stream) = nullptr;
-  int (*MemsetAsync)(void*, int, size_t, void* stream) = nullptr;
-  int (*StreamSynchronize)(void* stream) = nullptr;
-  int (*DeviceSynchronize)() = nullptr;
-  int (*GetLastError)() = nullptr;
-  const char* (*GetErrorString)(int) = nullptr;
+#define JX_POINTER(Result, name, arguments) Result(*name) arguments = nullptr;
+  JX_CUDA_CALLS(JX_POINTER)
+#undef JX_POINTER
   int devices = 0;
   std::string reason;  // empty when all is well
 };
 
-void* open_library() {
-  if (const char* path = std::getenv("JUXTA_CUDART")) return dlopen(path, RTLD_NOW | RTLD_LOCAL);
+void* open_library(const char* path) {
+  if (path) return dlopen(path, RTLD_NOW | RTLD_LOCAL);
   for (const char* name : {"libcudart.so", "libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0"})
     if (void* library = dlopen(name, RTLD_NOW | RTLD_LOCAL)) return library;
   return nullptr;
@@ -44,25 +56,31 @@ bool find(void* library, const char* name, F& function) {
   return function != nullptr;
 }
 
+// Fills the entry points; the reason in words when that fails.
+std::string find_calls(Runtime& r) {
+  const char* path = std::getenv("JUXTA_CUDART");
+#if defined(JUXTA_WITH_CUDA)
+  if (!path) {
+#define JX_TAKE(Result, name, arguments) r.name = cuda##name;
+    JX_CUDA_CALLS(JX_TAKE)
+#undef JX_TAKE
+    return {};
+  }
+#endif
+  void* library = open_library(path);  // stays open: the process may use it until its end
+  if (!library) return "the CUDA runtime library (libcudart.so) is not installed";
+  bool complete = true;
+#define JX_FIND(Result, name, arguments) complete = find(library, "cuda" #name, r.name) && complete;
+  JX_CUDA_CALLS(JX_FIND)
+#undef JX_FIND
+  if (complete) return {};
+  return "the CUDA runtime library lacks an entry point that is needed; CUDA 11 or newer is";
+}
+
 Runtime open_runtime() {
   Runtime r;
-  void* library = open_library();  // stays open: the process may use it until its end
-  if (!library) {
-    r.reason = "the CUDA runtime library (libcudart.so) is not installed";
-    return r;
-  }
-  const bool complete =
-      find(library, "cudaGetDeviceCount", r.GetDeviceCount) && find(library, "cudaSetDevice", r.SetDevice) &&
-      find(library, "cudaMalloc", r.Malloc) && find(library, "cudaFree", r.Free) &&
-      find(library, "cudaMemcpyAsync", r.MemcpyAsync) && find(library, "cudaMemsetAsync", r.MemsetAsync) &&
-      find(library, "cudaStreamSynchronize", r.StreamSynchronize) &&
-      find(library, "cudaDeviceSynchronize", r.DeviceSynchronize) &&
-      find(library, "cudaGetLastError", r.GetLastError) &&
-      find(library, "cudaGetErrorString", r.GetErrorString);
-  if (!complete) {
-    r.reason = "the CUDA runtime library lacks an entry point that is needed; CUDA 11 or newer is";
-    return r;
-  }
+  r.reason = find_calls(r);
+  if (!r.reason.empty()) return r;
   const int status = r.GetDeviceCount(&r.devices);
   if (status != kSuccess) {
     r.devices = 0;
@@ -108,8 +126,8 @@ std::string unavailable_reason() { return runtime().reason; }
 
 void set_device(int index) {
   const Runtime& r = needed("cuda::set_device");
-  JX_CHECK(index >= 0 && index < r.devices, "cuda::set_device: index: expected 0 to ", r.devices - 1, ", got ",
-           index);
+  JX_CHECK(index >= 0 && index < r.devices, "cuda::set_device: index: expected 0 to ", r.devices - 1,
+           ", got ", index);
   check(r, r.SetDevice(index), "cuda::set_device");
 }
 

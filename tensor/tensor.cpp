@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "tensor/copy.h"
+#include "tensor/cuda.h"
 
 namespace juxta {
 
@@ -192,8 +193,12 @@ void Tensor::copy_from(const Tensor& src, const char* who) {
 
 void Tensor::fill(double value, const char* who) {
   if (numel_ == 0) return;
-  if (value == 0.0 && contiguous_ && device().on_host()) {
-    std::memset(write(who), 0, static_cast<size_t>(bytes()));
+  if (value == 0.0 && contiguous_) {
+    const auto n = static_cast<size_t>(bytes());
+    if (device().on_host())
+      std::memset(write(who), 0, n);
+    else
+      cuda::fill_bytes(write(who), 0, n);
     return;
   }
   fill_elements(*this, value, who);

@@ -1,5 +1,5 @@
-// The emulator of kernels/gpu.h, continued: global memory, launch limits, cp.async, mma, ldmatrix, counters. Also the
-// CUDA device shim on a machine without a device.
+// The emulator of kernels/gpu.h, continued: global memory, launch limits, cp.async, mma, ldmatrix, counters.
+// Also the CUDA device shim on a machine without a device.
 #include <cstring>
 #include <vector>
 
@@ -46,10 +46,13 @@ TEST(EmuMemory, OneElementPastTheEndIsReportedToTheByte) {
 TEST(EmuMemory, RawPointersFaultAtTheGuardPage) {
   const Global<float> o(64);
   launch("store", store_raw, 1, 64, 0, nullptr, o.p, 0);
-  expect_error([&] { launch("store", store_raw, 1, 65, 0, nullptr, o.p, 0); },
-               {"block (0,0,0)", "out of bounds: thread (64,0,0) writes", "0 bytes past the end of a buffer of 256"});
-  expect_error([&] { launch("load", load_raw, 1, 1, 0, nullptr, o.p + 64, o.p); }, {"reads", "0 bytes past the end"});
-  expect_error([&] { launch("load", load_raw, 1, 1, 0, nullptr, o.p - 1024, o.p); }, {"before a buffer of 256"});
+  expect_error(
+      [&] { launch("store", store_raw, 1, 65, 0, nullptr, o.p, 0); },
+      {"block (0,0,0)", "out of bounds: thread (64,0,0) writes", "0 bytes past the end of a buffer of 256"});
+  expect_error([&] { launch("load", load_raw, 1, 1, 0, nullptr, o.p + 64, o.p); },
+               {"reads", "0 bytes past the end"});
+  expect_error([&] { launch("load", load_raw, 1, 1, 0, nullptr, o.p - 1024, o.p); },
+               {"before a buffer of 256"});
   expect_error([&] { launch("load", load_raw, 1, 1, 0, nullptr, static_cast<const float*>(nullptr), o.p); },
                {"reads", "null pointer"});
 }
@@ -67,11 +70,13 @@ TEST(EmuMemory, FreedHostAndMisalignedMemoryAreRefused) {
   const Global<float> o(8);
   auto* freed = static_cast<float*>(emu_malloc(64));
   emu_free(freed);
-  expect_error([&] { launch("load", load_checked, 1, 1, 0, nullptr, freed, o.p); }, {"no emulated buffer holds"});
+  expect_error([&] { launch("load", load_checked, 1, 1, 0, nullptr, freed, o.p); },
+               {"no emulated buffer holds"});
   const float host[8] = {};
   expect_error([&] { launch("load", load_checked, 1, 1, 0, nullptr, host, o.p); }, {"host or freed memory"});
   launch("load", load_vector, 1, 1, 0, nullptr, o.p + 4, o.p);
-  expect_error([&] { launch("load", load_vector, 1, 1, 0, nullptr, o.p + 1, o.p); }, {"misaligned", "offset 4"});
+  expect_error([&] { launch("load", load_vector, 1, 1, 0, nullptr, o.p + 1, o.p); },
+               {"misaligned", "offset 4"});
   EXPECT_THROW(emu_free(freed), Error);
   emu_free(nullptr);
 }
@@ -95,7 +100,8 @@ __global__ void recurse(int n) {
 
 TEST(EmuMemory, StackOverflowIsReported) {
   launch("recurse", recurse, 1, 2, 0, nullptr, 3);
-  expect_error([] { launch("recurse", recurse, 1, 2, 0, nullptr, 1000); }, {"stack overflow", "thread (0,0,0)"});
+  expect_error([] { launch("recurse", recurse, 1, 2, 0, nullptr, 1000); },
+               {"stack overflow", "thread (0,0,0)"});
 }
 
 // ---- launch ----
@@ -184,8 +190,10 @@ __global__ void pipeline(const float* x, float* out, int tiles) {  // tile k + 1
   for (int k = 0; k < tiles; ++k) {
     fetch(k + 1);
     if (kCopy == Copy::overwrite) buffer[k % 2 * 128 + 4 * t] = 0.0f;
-    if (kCopy == Copy::wrong_group) cp_async_wait<2>();
-    else if (kCopy != Copy::no_wait) cp_async_wait<1>();
+    if (kCopy == Copy::wrong_group)
+      cp_async_wait<2>();
+    else if (kCopy != Copy::no_wait)
+      cp_async_wait<1>();
     if (kCopy != Copy::no_barrier) __syncthreads();
     for (int i = 0; i < 4; ++i) sum += buffer[k % 2 * 128 + (4 * t + 5 + i) % 128];
     __syncthreads();
@@ -219,7 +227,8 @@ TEST(EmuCopy, AsyncCopiesFillWithZerosAndCheckTheirSource) {
   const Global<float> x(6, 2.0f), out(4);
   launch("part", copy_part, 1, 1, 0, nullptr, x.p, out.p, 8, 4);
   EXPECT_EQ(std::vector<float>(out.p, out.p + 4), (std::vector<float>{2, 2, 0, 0}));
-  expect_error([&] { launch("part", copy_part, 1, 1, 0, nullptr, x.p, out.p, 16, 4); }, {"out of bounds", "16 bytes"});
+  expect_error([&] { launch("part", copy_part, 1, 1, 0, nullptr, x.p, out.p, 16, 4); },
+               {"out of bounds", "16 bytes"});
   expect_error([&] { launch("part", copy_part, 1, 1, 0, nullptr, x.p, out.p, 8, 1); }, {"misaligned"});
   expect_error([&] { launch("part", copy_part, 1, 1, 0, nullptr, x.p, out.p, 20, 0); }, {"bytes", "20"});
 }
@@ -255,8 +264,10 @@ TEST(EmuMma, FragmentsGiveThePlainProduct) {
   const Global<bf16> a(256), b(128);
   const Global<float> c(128);
   for (int trans = 0; trans < 2; ++trans) {
-    for (size_t i = 0; i < 256; ++i) a.p[i] = bf16(static_cast<float>(static_cast<int>(i * 37 % 101) - 50) / 64);
-    for (size_t i = 0; i < 128; ++i) b.p[i] = bf16(static_cast<float>(static_cast<int>(i * 53 % 97) - 48) / 32);
+    for (size_t i = 0; i < 256; ++i)
+      a.p[i] = bf16(static_cast<float>(static_cast<int>(i * 37 % 101) - 50) / 64);
+    for (size_t i = 0; i < 128; ++i)
+      b.p[i] = bf16(static_cast<float>(static_cast<int>(i * 53 % 97) - 48) / 32);
     launch("multiply", trans ? multiply<true> : multiply<false>, 1, 32, 0, nullptr, a.p, b.p, c.p);
     for (int r = 0; r < 16; ++r)
       for (int n = 0; n < 8; ++n) {
@@ -368,52 +379,6 @@ TEST(EmuCounters, BankConflictsAndBarriers) {
   EXPECT_EQ(padded.shared_accesses, 2u * 64u * 4u);
   EXPECT_EQ(padded.barriers, 2u);
   EXPECT_EQ(padded.blocks, 2u);
-}
-
-// ---- the device shim ----
-
-TEST(Cuda, WithoutADeviceEveryUseIsAClearError) {
-  if (cuda::available()) GTEST_SKIP() << "this machine has a CUDA device";
-  EXPECT_EQ(cuda::device_count(), 0);
-  EXPECT_FALSE(cuda::unavailable_reason().empty());
-  char byte = 0;
-  const std::string& why = cuda::unavailable_reason();
-  expect_error([] { cuda::allocate(16); }, {"cuda::allocate", "no CUDA device", why.c_str(), "use the CPU"});
-  expect_error([&] { cuda::copy_to_device(&byte, &byte, 1); }, {"copy_to_device", "no CUDA device"});
-  expect_error([&] { cuda::copy_to_host(&byte, &byte, 1); }, {"copy_to_host", "no CUDA device"});
-  expect_error([] { cuda::synchronize(); }, {"synchronize", "no CUDA device"});
-  expect_error([] { cuda::set_device(0); }, {"set_device", "no CUDA device"});
-  expect_error([] { cuda::register_device(); }, {"no CUDA device"});
-  cuda::release(nullptr);
-}
-
-TEST(Cuda, MemoryRoundTrip) {
-  if (!cuda::available()) GTEST_SKIP() << cuda::unavailable_reason();
-  const std::vector<int> host{1, 2, 3, 4};
-  std::vector<int> back(4);
-  void *a = cuda::allocate(16), *b = cuda::allocate(16);
-  cuda::copy_to_device(a, host.data(), 16);
-  cuda::fill_bytes(b, 0, 16);
-  cuda::copy_on_device(b, a, 8);
-  cuda::copy_to_host(back.data(), b, 16);
-  cuda::synchronize();
-  EXPECT_EQ(back, (std::vector<int>{1, 2, 0, 0}));
-  cuda::release(a);
-  cuda::release(b);
-}
-
-TEST(Cuda, StreamScopesNest) {
-  int x = 0, y = 0;
-  EXPECT_EQ(cuda::current_stream(), nullptr);
-  {
-    const cuda::StreamScope outer(&x);
-    {
-      const cuda::StreamScope inner(&y);
-      EXPECT_EQ(cuda::current_stream(), &y);
-    }
-    EXPECT_EQ(cuda::current_stream(), &x);
-  }
-  EXPECT_EQ(cuda::current_stream(), nullptr);
 }
 
 }  // namespace

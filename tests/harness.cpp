@@ -14,7 +14,8 @@ namespace juxta::test {
 
 namespace {
 
-constexpr Device kEmu{DeviceKind::emu, 0};
+constexpr Device kEmu{DeviceKind::emu, 0}, kGpu{DeviceKind::cuda, 0};
+bool g_gpu = false;  // --gpu; set before the first test
 
 struct Run {
   std::vector<Tensor> outputs, grads;  // grads: one per input, undefined where there is none
@@ -147,6 +148,7 @@ void check_dtype(const OpCase& c, DType dtype, std::vector<std::string>& failure
   }
   if (!c.emulated) return;
   check_device(c, dtype, kEmu, plain, truth, failures);
+  if (g_gpu) check_device(c, dtype, kGpu, plain, truth, failures);
 }
 
 struct DebugMemory {
@@ -162,6 +164,8 @@ struct DebugMemory {
 };
 
 }  // namespace
+
+void run_cases_on_gpu() { g_gpu = true; }
 
 std::vector<std::string> check_op_case(const OpCase& c) {
   std::vector<std::string> failures;
@@ -210,6 +214,7 @@ void for_every_table(const std::function<void(DType, Device)>& check) {
       check(d, kCpu);
     }
     check(d, kEmu);
+    if (g_gpu) check(d, kGpu);
   }
 }
 
@@ -239,7 +244,7 @@ Tensor indices(Dims dims, uint64_t seed, int64_t n) {
 }
 
 double max_abs_diff(const Tensor& a, const Tensor& b) {
-  const Tensor x = a.to(DType::f64).contiguous(), y = b.to(DType::f64).contiguous();
+  const Tensor x = a.to(kCpu).to(DType::f64).contiguous(), y = b.to(kCpu).to(DType::f64).contiguous();
   if (!(x.dims() == y.dims())) return std::numeric_limits<double>::infinity();
   double worst = 0;
   for (int64_t i = 0; i < x.numel(); ++i) {
@@ -252,7 +257,7 @@ double max_abs_diff(const Tensor& a, const Tensor& b) {
 }
 
 double max_abs(const Tensor& a) {
-  const Tensor x = a.to(DType::f64).contiguous();
+  const Tensor x = a.to(kCpu).to(DType::f64).contiguous();
   double m = 0;
   for (int64_t i = 0; i < x.numel(); ++i)
     if (std::isfinite(x.data<double>()[i])) m = std::max(m, std::abs(x.data<double>()[i]));
@@ -261,7 +266,7 @@ double max_abs(const Tensor& a) {
 
 bool same_bits(const Tensor& a, const Tensor& b) {
   if (!(a.dims() == b.dims()) || a.dtype() != b.dtype()) return false;
-  const Tensor x = a.contiguous(), y = b.contiguous();
+  const Tensor x = a.to(kCpu).contiguous(), y = b.to(kCpu).contiguous();
   return x.numel() == 0 || std::memcmp(x.raw(), y.raw(), static_cast<size_t>(x.bytes())) == 0;
 }
 

@@ -5,7 +5,9 @@
 //   2. every kernel table (reference, each ISA of this host, the emulator where the family has a .cu) in f32
 //      and bf16, outputs and gradients, against f64: error <= 2x that of the plain f32/bf16 reference kernel,
 //      plus a floor;
-//   3. the same bits with 1 thread and with 3; on the emulator, with threads and blocks in another order;
+//   3. the same bits with 1 thread and with 3; on the emulator, with threads and blocks in another order; on
+//   a
+//      GPU, in a second run;
 //   4. strided (non-contiguous) inputs give the bits of contiguous ones;
 //   5. everything under the debug allocator: guard bytes, NaN in fresh memory.
 #include <gtest/gtest.h>
@@ -37,11 +39,14 @@ struct OpCase {
   OpFn op;                     // through autograd/ops.h
   bool bf16 = true;            // run in bf16 too
   bool differentiable = true;  // false: forward only
-  bool emulated = false;       // also on Device emu (families with a .cu)
+  bool emulated = false;       // also on Device emu, and with --gpu on cuda (families with a .cu)
   bool strided = true;         // step 4
   GradCheck gradcheck = {};
   double floor = 8;  // allowed besides the 2x rule, in units of epsilon(dtype) * max|reference|
 };
+
+// From now on emulated cases, and for_every_table, also run on the first CUDA device (juxta_tests --gpu).
+void run_cases_on_gpu();
 
 // Failures in words; empty when all is well.
 std::vector<std::string> check_op_case(const OpCase& c);
@@ -50,8 +55,8 @@ void run_op_case(const OpCase& c);
 // The mutant of a test file: a wrong op that check_op_case must catch.
 void expect_caught(const OpCase& wrong);
 
-// Calls check with f32, bf16 and f64 on the reference kernels, f32 and bf16 on each ISA of this host and on
-// the emulator: for values that must be the same everywhere.
+// Calls check with f32, bf16 and f64 on the reference kernels, f32 and bf16 on each ISA of this host, on the
+// emulator and, with --gpu, on the GPU: for values that must be the same everywhere.
 void for_every_table(const std::function<void(DType, Device)>& check);
 
 // Deterministic inputs, f64.

@@ -101,7 +101,7 @@ Values random_inputs(const Property& p, int64_t n, uint64_t seed = 1) {
     Dims dims;
     for (const std::string& axis : axes_of(i.shape)) dims.push_back(size_of(p, axis, n));
     std::string name = i.name;
-    if (const size_t hash = name.find('#'); hash != std::string::npos) name.replace(hash, 1, "0");
+    if (const size_t hash = name.find('#'); hash != std::string::npos) name[hash] = '0';
     if (std::string(i.shape).rfind("i64", 0) == 0) {
       v.emplace_back(name, integers_for(p, name, dims, seed++));
       continue;
