@@ -23,8 +23,9 @@ bool take_gpu(int& argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const bool gpu = take_gpu(argc, argv);  // first: tests that start this program again must not inherit it
   testing::InitGoogleTest(&argc, argv);
-  if (take_gpu(argc, argv)) {
+  if (gpu) {
     if (!juxta::built_with_cuda()) {
       std::fprintf(stderr,
                    "juxta_tests: error: --gpu: this build has no CUDA kernels; use the preset cuda\n");
