@@ -9,7 +9,7 @@
 #include "tensor/file.h"
 #include "tensor/npy.h"
 #include "tensor/safetensors.h"
-#include "tests/harness.h"
+#include "tests/support.h"
 
 namespace juxta::test {
 namespace {

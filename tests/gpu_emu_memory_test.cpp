@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "kernels/gpu_prims.h"
-#include "tests/harness.h"
+#include "tests/support.h"
 
 namespace juxta::emu {
 namespace {

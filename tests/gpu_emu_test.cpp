@@ -1,11 +1,12 @@
-// The emulator of kernels/gpu.h: barriers, warp functions and shared memory. Each check is shown a kernel that it
-// must pass and one that it must refuse. Memory, launches and primitives are in gpu_emu_memory_test.cpp.
+// The emulator of kernels/gpu.h: barriers, warp functions and shared memory. Each check is shown a kernel
+// that it must pass and one that it must refuse. Memory, launches and primitives are in
+// gpu_emu_memory_test.cpp.
 #include <cstring>
 #include <thread>
 #include <vector>
 
 #include "kernels/gpu_prims.h"
-#include "tests/harness.h"
+#include "tests/support.h"
 
 namespace juxta::emu {
 namespace {
@@ -86,14 +87,16 @@ TEST(Emu, GoodKernelGivesTheSameBitsUnderAllSchedules) {
 
 TEST(Emu, MissingBarrierIsARace) {
   const Global<float> x(512, 1.0f), out(1);
-  expect_refused([&] { launch("bad_sum", row_sum<Fault::missing_barrier>, 1, 256, 0, nullptr, x.p, out.p, 512); },
-                 {"bad_sum<<<(1,1,1), (256,1,1), 0>>>", "block (0,0,0)", "shared memory"});
+  expect_refused(
+      [&] { launch("bad_sum", row_sum<Fault::missing_barrier>, 1, 256, 0, nullptr, x.p, out.p, 512); },
+      {"bad_sum<<<(1,1,1), (256,1,1), 0>>>", "block (0,0,0)", "shared memory"});
 }
 
 TEST(Emu, EarlyReturnDivergesAtTheBarrier) {
   const Global<float> x(128, 1.0f), out(1);
-  expect_refused([&] { launch("bad_sum", row_sum<Fault::early_return>, 1, 256, 0, nullptr, x.p, out.p, 128); },
-                 {"barrier divergence", "128 of 256 threads wait at tests/gpu_emu_test.cpp:", "128 have exited"});
+  expect_refused(
+      [&] { launch("bad_sum", row_sum<Fault::early_return>, 1, 256, 0, nullptr, x.p, out.p, 128); },
+      {"barrier divergence", "128 of 256 threads wait at tests/gpu_emu_test.cpp:", "128 have exited"});
 }
 
 TEST(Emu, TwoBarrierLinesDiverge) {
@@ -127,7 +130,8 @@ TEST(Emu, VotesOfBlockAndWarp) {
   const Global<int> out(14);
   under_all_schedules([&] {
     launch("votes", votes, 1, 64, 0, nullptr, out.p);
-    EXPECT_EQ(std::vector<int>(out.p, out.p + 14), (std::vector<int>{22, 1, 0, 0, 31, 0, 0, 22, 1, 0, 0, 31, 1, 1}));
+    EXPECT_EQ(std::vector<int>(out.p, out.p + 14),
+              (std::vector<int>{22, 1, 0, 0, 31, 0, 0, 22, 1, 0, 0, 31, 1, 1}));
   });
 }
 
@@ -188,12 +192,16 @@ __global__ void bad_masks() {
   if (kMask == Mask::width) __shfl_sync(kFullMask, lane, 0, 12);
   if (kMask == Mask::exited || kMask == Mask::absent) __shfl_xor_sync(kFullMask, lane, 1);
   if (kMask == Mask::kinds) {
-    if (lane == 0) __ballot_sync(kFullMask, 1);
-    else __shfl_sync(kFullMask, lane, 0);
+    if (lane == 0)
+      __ballot_sync(kFullMask, 1);
+    else
+      __shfl_sync(kFullMask, lane, 0);
   }
   if (kMask == Mask::block_and_warp) {
-    if (lane == 3) __syncthreads();
-    else __syncwarp();
+    if (lane == 3)
+      __syncthreads();
+    else
+      __syncwarp();
   }
 }
 
@@ -201,7 +209,8 @@ TEST(Emu, WrongMasksAreRefused) {
   const auto run = [](void (*kernel)(), unsigned threads) {
     return [=] { launch("bad_mask", kernel, 1, threads, 0, nullptr); };
   };
-  expect_refused(run(bad_masks<Mask::exited>, 32), {"warp mask", "0xffffffff", "lane 7", "(7,0,0)", "exited"});
+  expect_refused(run(bad_masks<Mask::exited>, 32),
+                 {"warp mask", "0xffffffff", "lane 7", "(7,0,0)", "exited"});
   expect_refused(run(bad_masks<Mask::absent>, 20), {"warp mask", "names lane 20", "the warp has 20 lanes"});
   expect_refused(run(bad_masks<Mask::not_me>, 32), {"thread (31,0,0)", "0x7fffffff", "does not name"});
   expect_refused(run(bad_masks<Mask::outside>, 32), {"shuffle", "reads lane 9", "0x0000000f"});
@@ -241,7 +250,8 @@ TEST(Emu, SharedRacesAreReported) {
     EXPECT_EQ(out.p[63], 0);
   });
   expect_refused(run(neighbours<Race::write_write>), {"race", "writes", "has written", "no barrier between"});
-  expect_refused(run(neighbours<Race::read_write>), {"race", "its last barrier was at tests/gpu_emu_test.cpp:"});
+  expect_refused(run(neighbours<Race::read_write>),
+                 {"race", "its last barrier was at tests/gpu_emu_test.cpp:"});
   // Which of the two comes first depends on the schedule: a read of the unwritten, or a race.
   expect_refused(run(neighbours<Race::write_read>), {"shared memory"});
   expect_refused(run(neighbours<Race::shuffle_only>), {"shared memory"});  // a shuffle orders no memory
@@ -293,8 +303,10 @@ __global__ void two_readers() {
   __shared__ Shared<float, 1> cell;
   if (threadIdx.x == 0) cell[0] = 1;
   __syncthreads();
-  if (threadIdx.x == 64) cell[0] = 2;
-  else static_cast<void>(static_cast<float>(cell[0]));
+  if (threadIdx.x == 64)
+    cell[0] = 2;
+  else
+    static_cast<void>(static_cast<float>(cell[0]));
 }
 
 TEST(Emu, AWriterRacesWithAnyOfManyReaders) {
@@ -307,8 +319,10 @@ __global__ void uninitialised(float* out) {
   if (threadIdx.x < 32 && (kWrite || blockIdx.x == 0)) cell[threadIdx.x] = 1.0f;
   if (kWrite && threadIdx.x == 0) cell[32] = 1.0f;
   __syncthreads();
-  if (kWrite || blockIdx.x != 0) st(out + threadIdx.x, static_cast<float>(cell[threadIdx.x]) + 1.0f);
-  else st(out + threadIdx.x, 0.0f);
+  if (kWrite || blockIdx.x != 0)
+    st(out + threadIdx.x, static_cast<float>(cell[threadIdx.x]) + 1.0f);
+  else
+    st(out + threadIdx.x, 0.0f);
 }
 
 TEST(Emu, ReadsOfUnwrittenSharedMemoryAreReported) {
@@ -353,7 +367,8 @@ TEST(Emu, DynamicSharedMemoryInNarrowAndWideElements) {
   const Global<uint32_t> out(32);
   under_all_schedules([&] { launch("narrow", narrow, 3, 64, 64 * sizeof(bf16), nullptr, out.p); });
   EXPECT_EQ(out.p[31], uint32_t{bf16(62.0f).bits} | uint32_t{bf16(63.0f).bits} << 16);
-  expect_error([&] { launch("narrow", narrow, 1, 64, 64, nullptr, out.p); }, {"dynamic shared memory of 64 bytes"});
+  expect_error([&] { launch("narrow", narrow, 1, 64, 64, nullptr, out.p); },
+               {"dynamic shared memory of 64 bytes"});
 }
 
 template <bool kBarrier>

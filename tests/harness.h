@@ -21,6 +21,7 @@
 #include "autograd/ops.h"
 #include "autograd/record.h"
 #include "kernels/table.h"
+#include "tests/support.h"
 
 namespace juxta::test {
 
@@ -59,34 +60,7 @@ void expect_caught(const OpCase& wrong);
 // emulator and, with --gpu, on the GPU: for values that must be the same everywhere.
 void for_every_table(const std::function<void(DType, Device)>& check);
 
-// Deterministic inputs, f64.
-Tensor normal(Dims dims, uint64_t seed, double mean = 0.0, double stddev = 1.0);
-Tensor uniform(Dims dims, uint64_t seed, double low = 0.0, double high = 1.0);
-// i64 values in [0, n).
-Tensor indices(Dims dims, uint64_t seed, int64_t n);
-
-// Largest |a - b|, in f64; inf when one has NaN where the other has not.
-double max_abs_diff(const Tensor& a, const Tensor& b);
-double max_abs(const Tensor& a);
-bool same_bits(const Tensor& a, const Tensor& b);
 // Sizes around the widths of all vectors and the usual tiles: 1, 3, 4, 5, 15, 16, 17, 31, 33, 64, 67, 130.
 std::span<const int64_t> edge_sizes();
-
-// Expects that `call` throws an Error whose text contains each of `parts`.
-void expect_error(const std::function<void()>& call, std::initializer_list<const char*> parts);
-
-// A fresh empty folder, removed at the end of the scope.
-class TempDir {
- public:
-  TempDir();
-  ~TempDir();
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  const std::string& path() const { return path_; }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 }  // namespace juxta::test

@@ -19,3 +19,22 @@ if(test_sources)
   set_tests_properties(fast PROPERTIES LABELS fast)
   set_tests_properties(slow PROPERTIES LABELS slow)
 endif()
+
+# juxta_memory_tests: the emulator and everything that reads files, under address and undefined-behaviour sanitizers in
+# every preset. A small program of its own sources, because sanitized and plain objects do not mix.
+file(GLOB memory_sources CONFIGURE_DEPENDS
+  ${PROJECT_SOURCE_DIR}/tensor/*.cpp ${PROJECT_SOURCE_DIR}/kernels/gpu_emu*.cpp)
+foreach(name data/dataset data/formats data/image)
+  list(APPEND memory_sources ${PROJECT_SOURCE_DIR}/ssl/${name}.cpp)
+endforeach()
+foreach(name main support files_test data_test gpu_emu_test gpu_emu_memory_test)
+  list(APPEND memory_sources ${PROJECT_SOURCE_DIR}/tests/${name}.cpp)
+endforeach()
+add_executable(juxta_memory_tests ${memory_sources})
+target_compile_options(juxta_memory_tests PRIVATE -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined
+  -fno-sanitize-recover=undefined)
+target_link_options(juxta_memory_tests PRIVATE -fsanitize=address,undefined)
+target_link_libraries(juxta_memory_tests PRIVATE juxta_flags GTest::gtest nlohmann_json::nlohmann_json Threads::Threads
+  ZLIB::ZLIB JPEG::JPEG PNG::PNG ${CMAKE_DL_LIBS})
+add_test(NAME memory COMMAND juxta_memory_tests --gtest_brief=1)
+set_tests_properties(memory PROPERTIES LABELS fast WORKING_DIRECTORY ${PROJECT_BINARY_DIR})
