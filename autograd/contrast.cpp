@@ -20,6 +20,7 @@ struct Plan {
   int64_t row_block, column_block;  // rows per block, about
   double eps, margin;
   LseOver over;
+  ContrastTerm term;
   bool normalize, symmetric, two_way, bounded, same_relation, bf16_products, stop_rows, stop_columns;
 };
 
@@ -37,15 +38,16 @@ enum Slot {
   kColumnRange,
   kMask,
   kPositiveMask,
+  kPositiveWeight,
   kTemperature,
   kLse,
   kColumnLse,
   kParts
 };
-constexpr const char* kSlotNames[kParts] = {
-    "row_inverse", "column_inverse", "row_scale",   "column_scale", "row_id",
-    "column_id",   "row_want",       "column_key",  "row_range",    "column_range",
-    "mask",        "positive_mask",  "temperature", "lse",          "column_lse"};
+constexpr const char* kSlotNames[kParts] = {"row_inverse",     "column_inverse", "row_scale", "column_scale",
+                                            "row_id",          "column_id",      "row_want",  "column_key",
+                                            "row_range",       "column_range",   "mask",      "positive_mask",
+                                            "positive_weight", "temperature",    "lse",       "column_lse"};
 constexpr const char* kPartNames[] = {"part 0", "part 1", "part 2", "part 3",
                                       "part 4", "part 5", "part 6", "part 7"};
 
@@ -91,11 +93,13 @@ ContrastArgs<T> args_of(const Plan& plan, Get get) {
   if (plan.symmetric) a.rows.key = a.columns.key, a.columns.want = a.rows.want;
   a.mask = bytes(kMask);
   a.positive_mask = bytes(kPositiveMask);
+  a.positive_weight = data_or_null<A>(get(kPositiveWeight));
   a.temperature = get(kTemperature).template data<A>();
   a.row_temperature = get(kTemperature).numel() != 1;
   a.margin = plan.margin;
   a.depth = plan.depth;
   a.over = plan.over;
+  a.term = plan.term;
   a.two_way = plan.two_way;
   a.bounded = plan.bounded;
   a.same_relation = plan.same_relation;
@@ -130,7 +134,7 @@ Cotangents cotangents(const Plan& plan, ContrastSide<T>& side, const Tensor& lse
                Tensor::empty(lse.dims(), lse.dtype(), lse.device()),
                dpositive.defined() ? dpositive : Tensor::zeros(lse.dims(), lse.dtype(), lse.device())};
   const ContrastWeights<T> args{lse.data<A>(), data_or_null<A>(dlse), c.weight.write<A>(plan.op),
-                                c.lse.write<A>(plan.op), plan.bounded};
+                                c.lse.write<A>(plan.op), plan.bounded && plan.term == ContrastTerm::softmax};
   run(lse.device(), contrast_tables<T>().on(lse.device()).weights, args, lse.numel(), grain_for(32));
   side.weight = c.weight.data<A>();
   side.lse = c.lse.data<A>();
@@ -248,15 +252,16 @@ struct Reduced {
 };
 
 template <class T>
-Reduced finish(const Sums& sums, const char* op) {
+Reduced finish(const Sums& sums, const char* op, ContrastTerm term) {
   using A = Acc<T>;
   const int64_t replicas = sums.sum.size(0), n = sums.sum.size(1);
   const Device device = sums.sum.device();
   Reduced r{Tensor::empty({n}, sums.sum.dtype(), device), Tensor::empty({n}, sums.sum.dtype(), device),
             Tensor::empty({n}, sums.sum.dtype(), device)};
-  const ContrastFinish<T> args{data_or_null<A>(sums.max), sums.sum.data<A>(), sums.positive.data<A>(),
-                               sums.count.data<A>(),      r.lse.write<A>(op), r.positive.write<A>(op),
-                               r.count.write<A>(op),      replicas,           n};
+  const ContrastFinish<T> args{data_or_null<A>(sums.max),    sums.sum.data<A>(), sums.positive.data<A>(),
+                               sums.count.data<A>(),         r.lse.write<A>(op), r.positive.write<A>(op),
+                               r.count.write<A>(op),         replicas,           n,
+                               term == ContrastTerm::sigmoid};
   run(device, contrast_tables<T>().on(device).finish, args, n, grain_for(64));
   return r;
 }
@@ -305,7 +310,7 @@ ContrastResult contrast_typed(Plan plan, const ContrastRelation& relation, std::
   if (!plan.normalize) slot(kRowInverse) = slot(kColumnInverse) = Tensor();
   const double margin = std::abs(plan.margin) / smallest_of<A>(get(kTemperature));
   // |s_ij| <= |r_i| a_i |c_j| b_j (Cauchy-Schwarz), and the margin shifts positives.
-  plan.bounded = reach + margin <= kContrastBound;  // false for NaN too
+  plan.bounded = plan.term == ContrastTerm::sigmoid || reach + margin <= kContrastBound;  // false for NaN too
   slot(kRowRange) = contrast_ranges(row_side, relation.row_id, relation.row_want,
                                     plan.symmetric ? relation.column_key : Tensor());
   slot(kColumnRange) = plan.symmetric
@@ -323,11 +328,11 @@ ContrastResult contrast_typed(Plan plan, const ContrastRelation& relation, std::
     column_sums.attach(a.columns, plan.op);
   run_rounds<T>(device, contrast_tables<T>().on(device).forward, a);
 
-  const Reduced row = finish<T>(row_sums, plan.op);
+  const Reduced row = finish<T>(row_sums, plan.op, plan.term);
   slot(kLse) = row.lse;
   std::vector<Tensor> outputs{row.lse, row.positive, row.count};
   if (plan.two_way) {
-    const Reduced column = finish<T>(column_sums, plan.op);
+    const Reduced column = finish<T>(column_sums, plan.op, plan.term);
     slot(kColumnLse) = column.lse;
     outputs.insert(outputs.end(), {column.lse, column.positive, column.count});
   }
@@ -381,6 +386,19 @@ Tensor checked_temperature(const ContrastOptions& o, const Var& temperature, con
   return t;
 }
 
+// Soft targets [R, C] in the dtype of the sums, or undefined.
+Tensor checked_weights(const ContrastOptions& o, const Var& like, int64_t rows, int64_t columns) {
+  if (!o.positive_weight.defined()) return {};
+  const DType acc = acc_dtype(like.dtype());
+  JX_CHECK(o.positive_weight.dtype() == acc && o.positive_weight.dims() == Dims({rows, columns}) &&
+               o.positive_weight.device() == like.device(),
+           o.op, ": positive_weight: expected ", acc, " [", rows, ", ", columns, "] on ", like.device(),
+           ", got ", o.positive_weight);
+  JX_CHECK(!o.positive_mask.defined() && !o.positive.defined() && !o.row_groups.defined(), o.op,
+           ": positive_weight: it says who is a positive; give no other relation beside it");
+  return o.positive_weight.contiguous();
+}
+
 ContrastResult contrast_any(std::span<const Var> rows, std::span<const Var> columns, const Var& temperature,
                             const ContrastOptions& o, const ContrastRelation* known, bool symmetric) {
   std::vector<Saved> saved;
@@ -411,7 +429,9 @@ ContrastResult contrast_any(std::span<const Var> rows, std::span<const Var> colu
   slot(kRowWant) = r.row_want, slot(kColumnKey) = r.column_key;
   slot(kMask) = o.mask.defined() ? o.mask.contiguous() : Tensor();
   slot(kPositiveMask) = o.positive_mask.defined() ? o.positive_mask.contiguous() : Tensor();
-  plan.eps = o.eps, plan.margin = o.margin, plan.over = o.over, plan.normalize = o.normalize;
+  slot(kPositiveWeight) = checked_weights(o, rows[0], plan.rows, plan.columns);
+  plan.eps = o.eps, plan.margin = o.margin, plan.over = o.over, plan.term = o.term,
+  plan.normalize = o.normalize;
   plan.symmetric = symmetric, plan.two_way = o.two_way, plan.same_relation = r.same;
   plan.bf16_products = o.bf16_products, plan.stop_rows = o.stop_rows, plan.stop_columns = o.stop_columns;
   std::vector<const Var*> inputs;
@@ -438,8 +458,10 @@ ContrastResult contrast_symmetric(std::span<const Var> rows, const Var& temperat
   const Device device = rows.empty() ? kCpu : rows[0].device();
   const ContrastRelation r = contrast_relation(options, n, n, true, device);
   // One tile can serve both its row and its column block only when both read the same similarity from it.
-  const bool shared = r.same || (options.over == LseOver::all && options.margin == 0);
+  const bool shared = r.same || (options.over == LseOver::all && options.margin == 0 &&
+                                 options.term == ContrastTerm::softmax);
   const bool one_set = shared && !options.mask.defined() && !options.positive_mask.defined() &&
+                       !options.positive_weight.defined() &&
                        (!temperature.defined() || temperature.numel() == 1) && !options.stop_rows &&
                        !options.stop_columns;
   if (one_set) return contrast_any(rows, {}, temperature, options, &r, true);

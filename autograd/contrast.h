@@ -16,9 +16,11 @@ struct ContrastOptions {
   double eps = 1e-12;
   Tensor row_ids{}, column_ids{};        // i64 [R], [C]: a column with the row's id is excluded
   Tensor row_groups{}, column_groups{};  // i64 [R], [C]: a column of the row's group is a positive
-  Tensor positive{};            // i64 [R]: the row's positive column, -1 for none (instead of groups)
-  Tensor mask{};                // bool [R, C]: false excludes
-  Tensor positive_mask{};       // bool [R, C]: true is a positive
+  Tensor positive{};         // i64 [R]: the row's positive column, -1 for none (instead of groups)
+  Tensor mask{};             // bool [R, C]: false excludes
+  Tensor positive_mask{};    // bool [R, C]: true is a positive
+  Tensor positive_weight{};  // f32 (f64) [R, C]: soft targets; instead of every other relation of positives
+  ContrastTerm term = ContrastTerm::softmax;  // sigmoid: lse is the sum of logistic losses
   LseOver over = LseOver::all;  // negatives: the positives are left out of the log-sum-exp (DCL)
   double margin = 0;            // subtracted from the similarity of positives, before the temperature
   bool two_way = false;         // reduce over the rows too, for every column

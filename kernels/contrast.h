@@ -8,6 +8,10 @@
 //   out_ij  j is not in i's log-sum-exp: id_j = id_i, or mask_ij = 0; besides, by `over`, positives or all
 //   others pos_ij  j is a positive of i: key_j = want_i or positive_mask_ij, unless excluded by id or mask
 //   lse_i = log sum_{j not out} e^{s_ij}     positive_i = sum_{j pos} s_ij     count_i = |{j pos}|
+// With weights w_ij (positive_weight) in place of a mask, j is a positive where w_ij is not 0, and positive_i
+// = sum w_ij s_ij, count_i = sum w_ij: soft targets. With ContrastTerm::sigmoid every pair is a decision of
+// its own, and
+//   lse_i = sum_{j not out} log(1 + e^{-y_ij s_ij}),  y = 1 for positives, -1 for the others (SigLIP)
 // Two-way adds the same three over i for every column j, from the same tiles (CLIP). Symmetric means that
 // rows and columns are one set: tiles above the diagonal serve both their row and their column block.
 //
@@ -15,6 +19,7 @@
 //   h_ij = a_i b_j (g_i e^{s_ij - lse_i} [not out] + q_i [pos] + g'_j e^{s_ij - lse'_j} [..] + q'_j [..])
 //   A_i = sum_j h_ij c_j,   dr_i = A_i - r_i (r_i . A_i)/|r_i|^2 when normalised, else A_i;   columns alike
 //   dtemperature_i = -sum_j ds_ij s_ij / temperature_i, with ds_ij = h_ij / (a_i b_j)
+// sigmoid: -y_ij sigma(-y_ij s_ij) in place of e^{s_ij - lse_i}.
 // Saved: the operands, 1/|x| and lse: O((R + C) D). Backward makes each tile again.
 //
 // Numbers: where |s| <= 60 everywhere (known from the norms) e^s needs no shift and serves both directions;
@@ -44,6 +49,8 @@ inline constexpr double kContrastBound = 60;
 
 // Which columns a row's log-sum-exp runs over, among those not excluded by id or mask.
 enum class LseOver : uint8_t { all, negatives, positives };
+// What a pair adds to its row's sum: e^s under a logarithm, or a logistic loss.
+enum class ContrastTerm : uint8_t { softmax, sigmoid };
 
 // Rows of one operand that lie together in memory.
 template <class T>
@@ -146,12 +153,14 @@ struct ContrastArgs {
   ContrastSchedule schedule;
   int64_t round = 0, depth = 0;                             // depth: D
   const uint8_t *mask = nullptr, *positive_mask = nullptr;  // bool [R, C] or null
+  const Acc<T>* positive_weight = nullptr;                  // [R, C] or null
   const Acc<T>* temperature = nullptr;                      // one, or [R]
   bool row_temperature = false;                             // [R]
   double margin = 0;                                        // margin_i = margin / temperature_i
   LseOver over = LseOver::all;
+  ContrastTerm term = ContrastTerm::softmax;
   bool two_way = false;
-  bool bounded = false;        // |s| <= kContrastBound everywhere
+  bool bounded = false;        // |s| <= kContrastBound everywhere, or sigmoid: no running maxima
   bool same_relation = true;   // symmetric: j is a positive of i exactly when i is one of j
   bool bf16_products = false;  // round f32 operands to bf16
 };
@@ -164,7 +173,7 @@ template <class T>
 // Can any element of this pair of blocks be excluded or a positive?
 template <class T>
 [[gnu::always_inline]] JX_HD inline bool contrast_related(const ContrastArgs<T>& a, const ContrastPair& p) {
-  if (a.mask || a.positive_mask || a.over == LseOver::positives) return true;
+  if (a.mask || a.positive_mask || a.positive_weight || a.over == LseOver::positives) return true;
   if (!a.rows.range) return false;
   const int32_t *r = a.rows.range + 6 * p.row_block, *c = a.columns.range + 6 * p.column_block;
   const bool same_id = a.rows.id && r[0] <= c[1] && c[0] <= r[1];
@@ -189,6 +198,7 @@ struct ContrastFinish {
   const Acc<T>*max, *sum, *positive, *count;  // [replicas, size]
   Acc<T>*lse, *positive_out, *count_out;      // [size]
   int64_t replicas, size;
+  bool plain_sum;  // sigmoid: no logarithm
 };
 
 // What tiles of the backward pass read about each row.
@@ -196,7 +206,7 @@ template <class T>
 struct ContrastWeights {
   const Acc<T>*lse, *dlse;  // [size]; dlse null: no cotangent
   Acc<T>*weight, *safe_lse;
-  bool bounded;
+  bool bounded;  // and not sigmoid: fold e^-lse into the weight
 };
 
 // dx of one part from its sums in all replicas. The range counts the part's rows.

@@ -106,11 +106,13 @@ Strip make_strip(const ContrastArgs<T>& a, const ContrastPair& p, const Workspac
   s.row_key = at(a.rows.key, i), s.column_want = at(a.columns.want, j);
   s.mask = at(a.mask, i * a.columns.size + j);
   s.positive_mask = at(a.positive_mask, i * a.columns.size + j);
+  s.positive_weight = at(a.positive_weight, i * a.columns.size + j);
   s.mask_stride = a.columns.size;
   s.margin = static_cast<float>(a.margin);
   s.temperature = at(a.temperature, a.row_temperature ? i : 0);
   s.row_temperature = a.row_temperature;
   s.over = a.over;
+  s.sigmoid = a.term == ContrastTerm::sigmoid;
   s.same_relation = a.same_relation;
   s.back = contrast_back(a, p);
   s.row_weight = at(a.rows.weight, i), s.column_weight = at(a.columns.weight, j);
@@ -255,7 +257,8 @@ void finish(const ContrastFinish<T>& a, int64_t row, int64_t row_end) {
       positive += load_part(a.positive + here, n);
       count += load_part(a.count + here, n);
     }
-    store_part(a.lse + i, select(sum == F32(0.0f), F32(-kInf), max + log(sum)), n);
+    const F32 lse = select(sum == F32(0.0f), F32(-kInf), max + log(sum));
+    store_part(a.lse + i, a.plain_sum ? sum : lse, n);
     store_part(a.positive_out + i, positive, n);
     store_part(a.count_out + i, count, n);
   });

@@ -24,7 +24,7 @@ void contrast_norms(const ContrastNorms<T>& a, int64_t row, int64_t row_end) {
 // One similarity and its role.
 template <class T>
 struct ContrastElement {
-  Acc<T> s;
+  Acc<T> s, weight;
   bool in_lse, positive, back_positive;  // back: of the column, towards the row
 };
 
@@ -42,26 +42,45 @@ ContrastElement<T> contrast_element(const ContrastArgs<T>& a, const T* xi, const
   A dot = 0;
   for (int64_t d = 0; d < a.depth; ++d)
     dot += contrast_factor(xi[d], a.bf16_products) * contrast_factor(xj[d], a.bf16_products);
-  ContrastElement<T> e{dot * a.rows.scale[i] * a.columns.scale[j], true, false, false};
+  ContrastElement<T> e{dot * a.rows.scale[i] * a.columns.scale[j], A(1), true, false, false};
   const int64_t at = i * a.columns.size + j;
   const bool excluded = (a.rows.id && a.rows.id[i] == a.columns.id[j]) || (a.mask && !a.mask[at]);
   e.positive = !excluded && ((a.rows.want && a.rows.want[i] == a.columns.key[j]) ||
-                             (a.positive_mask && a.positive_mask[at]));
+                             (a.positive_mask && a.positive_mask[at]) ||
+                             (a.positive_weight && a.positive_weight[at] != A(0)));
+  if (a.positive_weight) e.weight = a.positive_weight[at];
   e.back_positive = a.same_relation ? e.positive : !excluded && a.columns.want[j] == a.rows.key[i];
   if (a.margin != 0 && e.positive) e.s -= static_cast<A>(a.margin) / a.temperature[a.row_temperature ? i : 0];
   e.in_lse = !excluded && (a.over == LseOver::all || e.positive == (a.over == LseOver::positives));
   return e;
 }
 
+// log(1 + e^x) and its derivative.
+template <class A>
+A contrast_softplus(A x) {
+  return std::max(x, A(0)) + std::log1p(std::exp(-std::abs(x)));
+}
+template <class A>
+A contrast_sigmoid(A x) {
+  const A e = std::exp(-std::abs(x));
+  return x >= 0 ? A(1) / (A(1) + e) : e / (A(1) + e);
+}
+
 // Adds one similarity to the sums of row or column i.
 template <class T>
-void contrast_add(ContrastSide<T> side, int64_t replica, int64_t i, Acc<T> s, bool in_lse, bool positive) {
+void contrast_add(ContrastSide<T> side, int64_t replica, int64_t i, const ContrastElement<T>& e,
+                  bool positive, ContrastTerm term) {
+  const Acc<T> s = e.s;
   const int64_t k = replica * side.size + i;
   if (positive) {
-    side.positive[k] += s;
-    side.count[k] += 1;
+    side.positive[k] += e.weight * s;
+    side.count[k] += e.weight;
   }
-  if (!in_lse) return;
+  if (!e.in_lse) return;
+  if (term == ContrastTerm::sigmoid) {
+    side.sum[k] += contrast_softplus(positive ? -s : s);
+    return;
+  }
   if (side.max && s > side.max[k]) {
     side.sum[k] *= std::exp(side.max[k] - s);
     side.max[k] = s;
@@ -81,9 +100,8 @@ void contrast_forward(const ContrastArgs<T>& a, int64_t item, int64_t item_end) 
       for (int64_t j = 0; j < columns.rows; ++j) {
         const ContrastElement<T> e = contrast_element(
             a, rows.x + i * rows.stride, columns.x + j * columns.stride, rows.first + i, columns.first + j);
-        contrast_add(a.rows, p.row_replica, rows.first + i, e.s, e.in_lse, e.positive);
-        if (back)
-          contrast_add(a.columns, p.column_replica, columns.first + j, e.s, e.in_lse, e.back_positive);
+        contrast_add(a.rows, p.row_replica, rows.first + i, e, e.positive, a.term);
+        if (back) contrast_add(a.columns, p.column_replica, columns.first + j, e, e.back_positive, a.term);
       }
     }
   }
@@ -102,7 +120,10 @@ void contrast_finish(const ContrastFinish<T>& a, int64_t row, int64_t row_end) {
       positive += a.positive[at];
       count += a.count[at];
     }
-    a.lse[i] = sum > 0 ? max + std::log(sum) : sum == 0 ? -std::numeric_limits<A>::infinity() : sum;
+    a.lse[i] = a.plain_sum ? sum
+               : sum > 0   ? max + std::log(sum)
+               : sum == 0  ? -std::numeric_limits<A>::infinity()
+                           : sum;
     a.positive_out[i] = positive;
     a.count_out[i] = count;
   }
@@ -119,10 +140,13 @@ void contrast_weights(const ContrastWeights<T>& a, int64_t row, int64_t row_end)
   }
 }
 
-// g e^{s - lse}.
+// g e^{s - lse}, or g -y sigma(-y s).
 template <class T>
-Acc<T> contrast_share(const ContrastSide<T>& side, int64_t i, Acc<T> s, bool bounded) {
-  return side.weight[i] * std::exp(bounded ? s : s - side.lse[i]);
+Acc<T> contrast_share(const ContrastArgs<T>& a, const ContrastSide<T>& side, int64_t i, Acc<T> s,
+                      bool positive) {
+  if (a.term == ContrastTerm::sigmoid)
+    return side.weight[i] * (positive ? -contrast_sigmoid(-s) : contrast_sigmoid(s));
+  return side.weight[i] * std::exp(a.bounded ? s : s - side.lse[i]);
 }
 
 template <class T>
@@ -139,10 +163,10 @@ void contrast_backward(const ContrastArgs<T>& a, int64_t item, int64_t item_end)
         const int64_t i = rows.first + ri, j = columns.first + rj;
         const T *xi = rows.x + ri * rows.stride, *xj = columns.x + rj * columns.stride;
         const ContrastElement<T> e = contrast_element(a, xi, xj, i, j);
-        A g = e.positive ? a.rows.dpositive[i] : A(0);
-        if (e.in_lse) g += contrast_share(a.rows, i, e.s, a.bounded);
-        if (back && e.back_positive) g += a.columns.dpositive[j];
-        if (back && e.in_lse) g += contrast_share(a.columns, j, e.s, a.bounded);
+        A g = e.positive ? e.weight * a.rows.dpositive[i] : A(0);
+        if (e.in_lse) g += contrast_share(a, a.rows, i, e.s, e.positive);
+        if (back && e.back_positive) g += e.weight * a.columns.dpositive[j];
+        if (back && e.in_lse) g += contrast_share(a, a.columns, j, e.s, e.back_positive);
         if (a.rows.dots) a.rows.dots[p.row_replica * a.rows.size + i] += g * e.s;
         const A h = g * a.rows.scale[i] * a.columns.scale[j];
         for (int64_t d = 0; d < a.depth && rows.sums; ++d)

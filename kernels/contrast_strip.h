@@ -17,12 +17,13 @@ struct Strip {
   const int32_t *row_id, *column_id, *row_want, *column_key, *row_key,
       *column_want;  // null: no such relation
   const uint8_t *mask, *positive_mask;
+  const float* positive_weight;
   int64_t mask_stride;
   float margin;  // divided by the row's temperature
   const float* temperature;
   bool row_temperature;
   LseOver over;
-  bool same_relation, back;
+  bool same_relation, back, sigmoid;
   const float *row_weight, *column_weight, *row_lse, *column_lse, *row_dpositive, *column_dpositive;
   float* row_dots;  // sums of ds s, or null
 };
@@ -54,6 +55,7 @@ struct Lanes {
   F32 s;
   Mask outside;                  // not in the log-sum-exp
   Mask positive, back_positive;  // j of i; i of j
+  F32 weight;                    // of positives
 };
 JX_INLINE Lanes relate(const Strip& s, int r, int c, int n) {
   Lanes x;
@@ -64,6 +66,11 @@ JX_INLINE Lanes relate(const Strip& s, int r, int c, int n) {
   x.positive = Mask{broadcast_int(0)};
   if (s.row_want) x.positive = Mask{load_ints(s.column_key + c, n) == broadcast_int(s.row_want[r])};
   if (s.positive_mask) x.positive = x.positive | load_bytes(s.positive_mask + r * s.mask_stride + c, n);
+  x.weight = F32(1.0f);
+  if (s.positive_weight) {
+    x.weight = load_part(s.positive_weight + r * s.mask_stride + c, n);
+    x.positive = x.positive | ~(x.weight == F32(0.0f));
+  }
   x.positive = x.positive & ~excluded;
   x.back_positive = x.positive;
   if (!s.same_relation)
@@ -77,30 +84,33 @@ JX_INLINE Lanes relate(const Strip& s, int r, int c, int n) {
   return x;
 }
 
-// tile: dot products -> similarities, -inf where outside; adds the sums and counts of positives.
+// tile: dot products -> similarities (sigmoid: -y s), -inf where outside; adds the sums and counts of
+// positives.
 [[gnu::noinline]] static void apply_relations(const Strip& s, float* row_positive, float* row_count,
                                               float* column_positive, float* column_count) {
-  const F32 one(1.0f), zero(0.0f);
+  const F32 zero(0.0f);
   for (int r = 0; r < s.rows; ++r) {
     F32 positive(0.0f), count(0.0f);
     for (int c = 0; c < s.cols; c += kWidth) {
       const Lanes x = relate(s, r, c, s.cols - c < kWidth ? s.cols - c : kWidth);
-      positive += select(x.positive, x.s, zero);
-      count += select(x.positive, one, zero);
+      const F32 weighted = x.s * x.weight;
+      positive += select(x.positive, weighted, zero);
+      count += select(x.positive, x.weight, zero);
       if (s.back) {
-        store(column_positive + c, load(column_positive + c) + select(x.back_positive, x.s, zero));
-        store(column_count + c, load(column_count + c) + select(x.back_positive, one, zero));
+        store(column_positive + c, load(column_positive + c) + select(x.back_positive, weighted, zero));
+        store(column_count + c, load(column_count + c) + select(x.back_positive, x.weight, zero));
       }
-      store(s.tile + r * s.ld + c, select(x.outside, F32(-kInf), x.s));
+      const F32 term = s.sigmoid ? select(x.positive, -x.s, x.s) : x.s;
+      store(s.tile + r * s.ld + c, select(x.outside, F32(-kInf), term));
     }
     row_positive[r] += reduce_add(positive);
     row_count[r] += reduce_add(count);
   }
 }
 
-// Adds e^s along rows and columns for |s| <= kContrastBound. `ready`: the tile holds similarities with -inf
-// outside, else dot products.
-template <bool ready, bool back>
+// Adds e^s for |s| <= kContrastBound, or log(1 + e^s), along rows and columns. `ready`: the tile holds what
+// apply_relations leaves, else dot products.
+template <bool ready, bool back, bool sigmoid_term>
 [[gnu::noinline]] static void add_exp_rows(const Strip& s, float* row_sum, float* column_sum) {
   const int whole = s.cols / kWidth * kWidth, rest = s.cols - whole;
   for (int r = 0; r < s.rows; ++r) {
@@ -108,24 +118,30 @@ template <bool ready, bool back>
     const F32 scale(s.row_scale[r]);
     F32 sum(0.0f);
     for (int c = 0; c < whole; c += kWidth) {
-      const F32 e = exp(ready ? load(t + c) : load(t + c) * scale * load(s.column_scale + c));
+      const F32 v = ready ? load(t + c) : load(t + c) * scale * load(s.column_scale + c);
+      const F32 e = sigmoid_term ? softplus(v) : exp(v);
       sum += e;
       if (back) store(column_sum + c, load(column_sum + c) + e);
     }
     if (rest > 0) {
       const F32 v = ready ? load(t + whole) : load(t + whole) * scale * load_n(s.column_scale + whole, rest);
-      const F32 e = keep_first(exp(v), rest, 0.0f);
+      const F32 e = keep_first(sigmoid_term ? softplus(v) : exp(v), rest, 0.0f);
       sum += e;
       if (back) store(column_sum + whole, load(column_sum + whole) + e);
     }
     row_sum[r] += reduce_add(sum);
   }
 }
+template <bool sigmoid_term>
+JX_INLINE void add_terms(const Strip& s, bool ready, float* row_sum, float* column_sum) {
+  if (ready && s.back) return add_exp_rows<true, true, sigmoid_term>(s, row_sum, column_sum);
+  if (ready) return add_exp_rows<true, false, sigmoid_term>(s, row_sum, column_sum);
+  if (s.back) return add_exp_rows<false, true, sigmoid_term>(s, row_sum, column_sum);
+  add_exp_rows<false, false, sigmoid_term>(s, row_sum, column_sum);
+}
 JX_INLINE void add_exp(const Strip& s, bool ready, float* row_sum, float* column_sum) {
-  if (ready && s.back) return add_exp_rows<true, true>(s, row_sum, column_sum);
-  if (ready) return add_exp_rows<true, false>(s, row_sum, column_sum);
-  if (s.back) return add_exp_rows<false, true>(s, row_sum, column_sum);
-  add_exp_rows<false, false>(s, row_sum, column_sum);
+  if (s.sigmoid) return add_terms<true>(s, ready, row_sum, column_sum);
+  add_terms<false>(s, ready, row_sum, column_sum);
 }
 
 // The same for similarities of any size, with running maxima. The tile holds similarities.
@@ -153,7 +169,8 @@ JX_INLINE void add_exp(const Strip& s, bool ready, float* row_sum, float* column
 
 // tile: dot products -> h where nothing is excluded or positive and |s| is bounded. One exponential serves
 // both directions because the weights hold e^-lse.
-[[gnu::noinline]] static void weigh(const Strip& s) {
+template <bool sigmoid_term>
+[[gnu::noinline]] static void weigh_plain(const Strip& s) {
   for (int r = 0; r < s.rows; ++r) {
     float* t = s.tile + r * s.ld;
     const F32 scale(s.row_scale[r]), weight(s.row_weight[r]);
@@ -162,12 +179,17 @@ JX_INLINE void add_exp(const Strip& s, bool ready, float* row_sum, float* column
       const int n = s.cols - c < kWidth ? s.cols - c : kWidth;
       const F32 both = scale * load_part(s.column_scale + c, n), v = load(t + c) * both;
       const F32 w = s.back ? weight + load_part(s.column_weight + c, n) : weight;
-      const F32 g = exp(v) * w;
+      const F32 g = (sigmoid_term ? sigmoid(v) : exp(v)) * w;
       dots = fma(g, v, dots);  // v = 0 in the lanes of a tail
       store(t + c, g * both);
     }
     if (s.row_dots) s.row_dots[r] += reduce_add(dots);
   }
+}
+
+JX_INLINE void weigh(const Strip& s) {
+  if (s.sigmoid) return weigh_plain<true>(s);
+  weigh_plain<false>(s);
 }
 
 // The same in general.
@@ -182,15 +204,19 @@ JX_INLINE void add_exp(const Strip& s, bool ready, float* row_sum, float* column
       const Lanes x = relate(s, r, c, n);
       const F32 logit = select(x.outside, F32(-kInf), x.s);
       F32 g;
-      if (bounded) {
+      if (s.sigmoid) {
+        const F32 decided = sigmoid(select(x.positive, -x.s, x.s)),
+                  both = select(x.positive, -decided, decided);
+        g = select(x.outside, zero, both * (s.back ? weight + load_part(s.column_weight + c, n) : weight));
+      } else if (bounded) {
         g = exp(logit) * (s.back ? weight + load_part(s.column_weight + c, n) : weight);
       } else {
         g = exp(logit - F32(s.row_lse[r])) * weight;
         if (s.back)
           g = fma(exp(logit - load_part(s.column_lse + c, n)), load_part(s.column_weight + c, n), g);
       }
-      g += select(x.positive, F32(s.row_dpositive[r]), zero);
-      if (s.back) g += select(x.back_positive, load_part(s.column_dpositive + c, n), zero);
+      g += select(x.positive, x.weight * F32(s.row_dpositive[r]), zero);
+      if (s.back) g += select(x.back_positive, x.weight * load_part(s.column_dpositive + c, n), zero);
       dots = fma(g, x.s, dots);  // g = 0 outside and in the lanes of a tail
       store(t + c, g * (scale * load_part(s.column_scale + c, n)));
     }

@@ -30,13 +30,13 @@ struct BatchRows {  // the shape that all entries share
   int64_t rows, channels;
   int64_t groups;  // equal parts of the rows with statistics of their own
   int64_t chunk;   // rows per chunk; the last chunk of a group may be short
-  int64_t group_rows() const { return rows / groups; }
-  int64_t chunks_per_group() const { return (group_rows() + chunk - 1) / chunk; }
-  int64_t chunks() const { return groups * chunks_per_group(); }
-  int64_t chunk_begin(int64_t k) const {
+  JX_HD int64_t group_rows() const { return rows / groups; }
+  JX_HD int64_t chunks_per_group() const { return (group_rows() + chunk - 1) / chunk; }
+  JX_HD int64_t chunks() const { return groups * chunks_per_group(); }
+  JX_HD int64_t chunk_begin(int64_t k) const {
     return k / chunks_per_group() * group_rows() + k % chunks_per_group() * chunk;
   }
-  int64_t chunk_end(int64_t k) const {
+  JX_HD int64_t chunk_end(int64_t k) const {
     const int64_t end = chunk_begin(k) + chunk, last = (k / chunks_per_group() + 1) * group_rows();
     return end < last ? end : last;
   }

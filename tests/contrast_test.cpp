@@ -80,20 +80,26 @@ std::vector<Tensor> naive(const Call& call) {
       const bool positive =
           !excluded && ((o.row_groups.defined() && o.row_groups.at({i}) == column_groups.at({j})) ||
                         (o.positive.defined() && o.positive.at({i}) == static_cast<double>(j)) ||
-                        (o.positive_mask.defined() && o.positive_mask.at({i, j}) != 0));
+                        (o.positive_mask.defined() && o.positive_mask.at({i, j}) != 0) ||
+                        (o.positive_weight.defined() && o.positive_weight.at({i, j}) != 0));
+      const double weight = o.positive_weight.defined() ? o.positive_weight.at({i, j}) : 1.0;
       s = (s - (positive ? o.margin : 0)) / (call.row_temperature ? temperature.at({i}) : temperature.item());
       const bool in = !excluded && (o.over == LseOver::all || positive == (o.over == LseOver::positives));
       const auto add = [&](size_t first, int64_t at) {
-        if (in) out[first].write<double>("naive")[at] += std::exp(s);
+        const bool sigmoid = o.term == ContrastTerm::sigmoid;
+        if (in)
+          out[first].write<double>("naive")[at] +=
+              sigmoid ? std::log1p(std::exp(positive ? -s : s)) : std::exp(s);
         if (positive)
-          out[first + 1].write<double>("naive")[at] += s, out[first + 2].write<double>("naive")[at] += 1;
+          out[first + 1].write<double>("naive")[at] += weight * s,
+              out[first + 2].write<double>("naive")[at] += weight;
       };
       add(0, i);
       add(3, j);
     }
   }
   for (size_t side : {0, 3})
-    for (int64_t i = 0; i < out[side].numel(); ++i)
+    for (int64_t i = 0; i < out[side].numel() && o.term == ContrastTerm::softmax; ++i)
       out[side].write<double>("naive")[i] = std::log(out[side].at({i}));
   if (!o.two_way) out.resize(3);
   return out;
@@ -188,6 +194,52 @@ TEST(Contrast, PositiveIndexMaskAndMargin) {
   c.options.two_way = true;
   c.name = "masks, two-way";
   check(c);
+}
+
+TEST(Contrast, SoftTargetsWeighPositives) {
+  Tensor weights = uniform({7, 9}, 3, 0.0, 1.0);
+  for (int64_t i = 0; i < weights.numel(); i += 3) weights.write<double>("test")[i] = 0;
+  ContrastOptions o{.positive_weight = weights};
+  const auto in_dtype_of_call = [&](Call call) {
+    OpCase c = op_case(call);
+    const OpFn wide = c.op;
+    c.op = [=](std::span<const Var> in) {
+      Call narrow = call;
+      narrow.options.positive_weight = weights.to(acc_dtype(in[0].dtype()));
+      return op_case(narrow).op(in);
+    };
+    return c;
+  };
+  for (const bool two_way : {false, true}) {
+    o.two_way = two_way;
+    const Call call{.name = concat("soft targets ", two_way), .options = o};
+    check_values(call);
+    OpCase c = in_dtype_of_call(call);
+    c.gradcheck.tolerance = 3e-6;
+    c.floor = 96;
+    run_op_case(c);
+  }
+}
+
+TEST(Contrast, LogisticTerms) {
+  for (const bool two_way : {false, true}) {
+    for (const bool normalize : {false, true}) {
+      ContrastOptions o{.normalize = normalize, .term = ContrastTerm::sigmoid, .two_way = two_way};
+      check({.name = concat("sigmoid without positives ", two_way, normalize),
+             .temperature = 1.5,
+             .options = o});
+      o.positive = Tensor::arange(7);
+      check({.name = concat("sigmoid pairs ", two_way, normalize), .temperature = 1.5, .options = o});
+      check({.name = "sigmoid pairs far apart", .temperature = 0.02, .options = o});
+      o.positive = Tensor();
+      o.row_groups = groups(7, 3, 1), o.column_groups = groups(9, 3, 2);
+      o.row_ids = groups(7, 5, 3), o.column_ids = groups(9, 5, 4);
+      check({.name = concat("sigmoid groups ", two_way, normalize), .temperature = 1.5, .options = o});
+    }
+  }
+  ContrastOptions o{.term = ContrastTerm::sigmoid};
+  o.row_groups = groups(12, 3, 1);
+  check({.name = "sigmoid symmetric", .rows = {5, 7}, .columns = {}, .temperature = 2.0, .options = o});
 }
 
 TEST(Contrast, TemperaturePerRow) {

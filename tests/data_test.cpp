@@ -143,13 +143,5 @@ TEST(Data, NpyFoldersAndFloats) {
   expect_error([&] { load_images(dir.path()); }, {"train.npy", "[0, 1]"});
 }
 
-ImageSet some_images(int64_t n = 40) {
-  ImageSet s;
-  s.images = indices({n, 10, 12, 3}, 5, 256).to(DType::u8);
-  s.labels = Tensor::zeros({n}, DType::i64);
-  s.source = "test";
-  return s;
-}
-
 }  // namespace
 }  // namespace juxta::test

@@ -14,6 +14,14 @@ namespace {
 
 using namespace juxta::ssl;
 
+ImageSet some_images(int64_t n = 40) {
+  ImageSet s;
+  s.images = indices({n, 10, 12, 3}, 5, 256).to(DType::u8);
+  s.labels = Tensor::zeros({n}, DType::i64);
+  s.source = "test";
+  return s;
+}
+
 TEST(Views, AreKeyedByEpochSampleOccurrenceAndView) {
   const ImageSet set = some_images();
   const ViewConfig config;

@@ -32,6 +32,7 @@ struct Property {
 };
 
 std::vector<Property> batch_contrastive_properties();
+std::vector<Property> pairs_properties();
 std::vector<Property> without_negatives_properties();
 
 }  // namespace juxta::test

@@ -18,7 +18,7 @@ using ssl::ParamTexts;
 const std::vector<Property>& properties() {
   static const std::vector<Property> all = [] {
     std::vector<Property> rows;
-    for (const auto family : {batch_contrastive_properties, without_negatives_properties})
+    for (const auto family : {batch_contrastive_properties, pairs_properties, without_negatives_properties})
       for (Property& p : family()) rows.push_back(std::move(p));
     return rows;
   }();
@@ -101,7 +101,8 @@ Values random_inputs(const Property& p, int64_t n, uint64_t seed = 1) {
     Dims dims;
     for (const std::string& axis : axes_of(i.shape)) dims.push_back(size_of(p, axis, n));
     std::string name = i.name;
-    if (const size_t hash = name.find('#'); hash != std::string::npos) name[hash] = '0';
+    for (char& c : name)
+      if (c == '#') c = '0';
     if (std::string(i.shape).rfind("i64", 0) == 0) {
       v.emplace_back(name, integers_for(p, name, dims, seed++));
       continue;
@@ -155,7 +156,8 @@ Tensor permuted(const Property& p, const std::string& name, const Tensor& t) {
     const int64_t n = t.size(static_cast<int>(axis));
     Tensor source = Tensor::empty({n}, DType::i64);
     for (int64_t i = 0; i < n; ++i) source.write<int64_t>("test")[(2 * i + 1) % n] = i;
-    out = index_select(Var(out), static_cast<int>(axis), source).value();
+    const DType dtype = out.dtype();  // index_select takes floats; f64 holds every label exactly
+    out = index_select(Var(out.to(DType::f64)), static_cast<int>(axis), source).value().to(dtype);
   }
   return out;
 }

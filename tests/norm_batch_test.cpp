@@ -16,7 +16,8 @@ OpCase batch_norm_case(Dims x, const BnOptions& o) {
       .name = concat("batch_norm ", x, o.training ? " training" : " evaluation",
                      o.residual ? " residual" : "", o.act == Act::relu ? " relu" : "", " groups ", o.groups),
       .inputs = {{normal(x, 1, 0.5, 2.0)}},
-      .op = {}};
+      .op = {},
+      .emulated = true};
   if (o.affine) {
     c.inputs.push_back({normal({C}, 2), Role::param});
     c.inputs.push_back({normal({C}, 3), Role::param});
@@ -24,7 +25,9 @@ OpCase batch_norm_case(Dims x, const BnOptions& o) {
   if (o.residual) c.inputs.push_back({normal(x, 4)});
   c.op = [o, C](std::span<const Var> in) {
     const DType acc = acc_dtype(in[0].dtype());
-    BatchNormState state{normal({C}, 5).to(acc), uniform({C}, 6, 0.5, 2.0).to(acc), 0.1};
+    const Device device = in[0].device();
+    BatchNormState state{normal({C}, 5).to(acc).to(device), uniform({C}, 6, 0.5, 2.0).to(acc).to(device),
+                         0.1};
     const Var none;
     return std::vector<Var>{batch_norm(in[0], o.affine ? in[1] : none, o.affine ? in[2] : none, state,
                                        o.training, 1e-5, o.act, o.residual ? in[o.affine ? 3 : 1] : none,
@@ -103,6 +106,7 @@ TEST(RmsNorm, EveryWidth) {
     run_op_case({.name = concat("rms_norm ", cols),
                  .inputs = {{normal({40, cols}, 1)}, {normal({cols}, 2), Role::param}},
                  .op = [](std::span<const Var> in) { return std::vector<Var>{rms_norm(in[0], in[1])}; },
+                 .emulated = true,
                  .gradcheck = {.tolerance = cols == 1 ? 1e-4 : 1e-6}});
 }
 
@@ -114,9 +118,11 @@ TEST(GroupNorm, GroupsOfEveryWidth) {
                  .inputs = {{normal({3, 2, 4, C}, 1, 0.3)},
                             {normal({C}, 2), Role::param},
                             {normal({C}, 3), Role::param}},
-                 .op = [groups](std::span<const Var> in) {
-                   return std::vector<Var>{group_norm(in[0], groups, in[1], in[2])};
-                 }});
+                 .op =
+                     [groups](std::span<const Var> in) {
+                       return std::vector<Var>{group_norm(in[0], groups, in[1], in[2])};
+                     },
+                 .emulated = true});
   }
   expect_error([] { group_norm(Var(Tensor::zeros({2, 6})), 4, Var(), Var()); }, {"group_norm", "4", "6"});
 }

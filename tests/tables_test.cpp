@@ -42,8 +42,8 @@ TEST(Tables, HolesAreThoseListedHere) {
   fill_tables({DeviceKind::emu, 0});
   const std::vector<std::string> found = table_holes();
   const std::set<std::string> holes(found.begin(), found.end());
-  // Every entry exists for every instruction set. Families with a .cu may leave entries to the reference,
-  // which reads the emulator's memory as well: those are here until the CUDA backend is complete.
+  // Every entry exists for every instruction set; a family without a .cu reports nothing and serves the
+  // reference.
   const std::set<std::string> known{};
   EXPECT_EQ(holes, known);
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# check_objects.sh BUILD_FOLDER: the objects of kernels/*.simd.cpp hold no weak symbols and no static initialisers. A weak
-# symbol compiled for AVX-512 may be the one that the linker keeps for everybody; an initialiser would run before CPUID is read.
+# check_objects.sh BUILD_FOLDER: the objects of kernels/*.simd.cpp hold no weak symbols and no static initialisers. A
+# weak symbol compiled for AVX-512 may be the one that the linker keeps for everybody; an initialiser would run before
+# CPUID is read.
 set -euo pipefail
 status=0 objects=0
 while IFS= read -r object; do

@@ -7,13 +7,20 @@ tools/check_tree.sh
 tools/check_syntax.sh
 cmake --preset release
 cmake --build --preset release
+tools/check_objects.sh build/release
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
-build/release/bin/juxta_tests 2>&1 | tee "$log" || status=$?
+passed=0 failed=0 skipped=0
 count() { sed -nE "s/^\[  $1 +\] ([0-9]+) tests?[.,].*/\1/p" "$log" | tail -n 1; }
-passed=$(count PASSED) failed=$(count FAILED) skipped=$(count SKIPPED)
-if [ -z "$passed" ]; then failed=${failed:-1}; fi # the program died before its summary
-if [ "$status" -ne 0 ] && [ "${failed:-0}" -eq 0 ]; then failed=1; fi
-echo "${passed:-0} passed, ${failed:-0} failed, ${skipped:-0} skipped"
+for program in juxta_memory_tests juxta_tests; do
+  code=0
+  "build/release/bin/$program" 2>&1 | tee "$log" || code=$?
+  wrong=$(count FAILED)
+  if [ "$code" -ne 0 ] && [ -z "$wrong" ]; then wrong=1; fi # the program died before its summary
+  right=$(count PASSED) left=$(count SKIPPED)
+  passed=$((passed + ${right:-0})) failed=$((failed + ${wrong:-0})) skipped=$((skipped + ${left:-0}))
+  if [ "$code" -ne 0 ]; then status=1; fi
+done
+echo "$passed passed, $failed failed, $skipped skipped"
 exit "$status"

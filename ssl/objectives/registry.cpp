@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::span<const Objective> (*kFamilies[])() = {
     batch_contrastive_rows,
+    pairs_rows,
     without_negatives_rows,
     metrics_rows,
 };

@@ -6,6 +6,7 @@ namespace juxta::ssl {
 
 std::span<const Objective> batch_contrastive_rows();
 std::span<const Objective> metrics_rows();
+std::span<const Objective> pairs_rows();
 std::span<const Objective> without_negatives_rows();
 
 }  // namespace juxta::ssl
