@@ -1,6 +1,6 @@
-// The norm family on CUDA devices, and on the emulator; formulas in norm.h, norm_group.h and norm_batch.h. A block a row
-// where statistics are per row: it is read from L2 a second time for the variance, and a third for the result; rows
-// of a model fit there.
+// The norm family on CUDA devices, and on the emulator; formulas in norm.h, norm_group.h and norm_batch.h. A
+// block a row where statistics are per row: it is read from L2 a second time for the variance, and a third
+// for the result; rows of a model fit there.
 #include "kernels/gpu_prims.h"
 #include "kernels/norm.h"
 
@@ -185,18 +185,18 @@ __global__ void rms_norm_dweight_column_per_thread(RmsNormBwd<T> a, int64_t firs
 
 template <class T>
 void rms_norm_fwd(const RmsNormFwd<T>& a, int64_t row, int64_t row_end) {
-  launch("rms_norm_fwd_row_per_block", rms_norm_fwd_row_per_block<T>, blocks(row_end - row), threads_for(a.cols),
-         0, current_stream(), a, row);
+  launch("rms_norm_fwd_row_per_block", rms_norm_fwd_row_per_block<T>, blocks_for(row_end - row),
+         threads_for_row(a.cols), 0, current_stream(), a, row);
 }
 
 template <class T>
 void rms_norm_bwd(const RmsNormBwd<T>& a, int64_t chunk, int64_t chunk_end) {
   if (a.dx)
-    launch("rms_norm_dx_row_per_block", rms_norm_dx_row_per_block<T>, blocks(a.rows), threads_for(a.cols), 0,
-           current_stream(), a);
+    launch("rms_norm_dx_row_per_block", rms_norm_dx_row_per_block<T>, blocks_for(a.rows),
+           threads_for_row(a.cols), 0, current_stream(), a);
   if (a.dweight)
     launch("rms_norm_dweight_column_per_thread", rms_norm_dweight_column_per_thread<T>,
-           dim3(blocks((a.cols + 127) / 128), blocks(chunk_end - chunk)), 128, 0, current_stream(), a, chunk);
+           dim3(blocks_for(a.cols, 128), blocks_for(chunk_end - chunk)), 128, 0, current_stream(), a, chunk);
 }
 
 // ---- group norm: a block a group of one sample
@@ -205,8 +205,8 @@ void rms_norm_bwd(const RmsNormBwd<T>& a, int64_t chunk, int64_t chunk_end) {
 struct GroupElement {
   int64_t at, channel;
 };
-__device__ inline GroupElement group_element(int64_t n, int64_t g, int64_t i, int64_t positions, int64_t channels,
-                                             int64_t groups) {
+__device__ inline GroupElement group_element(int64_t n, int64_t g, int64_t i, int64_t positions,
+                                             int64_t channels, int64_t groups) {
   const int64_t width = channels / groups, channel = g * width + i % width;
   return {(n * positions + i / width) * channels + channel, channel};
 }
@@ -281,18 +281,19 @@ __global__ void group_norm_dx_group_per_block(GroupNormBwd<T> a, int64_t first) 
 template <class T>
 void group_norm_fwd(const GroupNormFwd<T>& a, int64_t sample, int64_t sample_end) {
   launch("group_norm_fwd_group_per_block", group_norm_fwd_group_per_block<T>,
-         dim3(blocks(a.groups), blocks(sample_end - sample)), threads_for(a.positions * (a.channels / a.groups)), 0,
-         current_stream(), a, sample);
+         dim3(blocks_for(a.groups), blocks_for(sample_end - sample)),
+         threads_for_row(a.positions * (a.channels / a.groups)), 0, current_stream(), a, sample);
 }
 
 template <class T>
 void group_norm_bwd(const GroupNormBwd<T>& a, int64_t sample, int64_t sample_end) {
   launch("group_norm_dparams_channel_per_thread", group_norm_dparams_channel_per_thread<T>,
-         dim3(blocks((a.channels + 127) / 128), blocks(sample_end - sample)), 128, 0, current_stream(), a, sample);
+         dim3(blocks_for(a.channels, 128), blocks_for(sample_end - sample)), 128, 0, current_stream(), a,
+         sample);
   if (a.dx)
     launch("group_norm_dx_group_per_block", group_norm_dx_group_per_block<T>,
-           dim3(blocks(a.groups), blocks(sample_end - sample)), threads_for(a.positions * (a.channels / a.groups)),
-           0, current_stream(), a, sample);
+           dim3(blocks_for(a.groups), blocks_for(sample_end - sample)),
+           threads_for_row(a.positions * (a.channels / a.groups)), 0, current_stream(), a, sample);
 }
 
 // ---- batch norm: a thread a channel for sums over rows, a thread an element elsewhere
@@ -358,7 +359,8 @@ template <class T>
 __global__ void batch_apply_element_per_thread(BatchApply<T> a, int64_t first, int64_t end) {
   const int64_t i = first + static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= end) return;
-  const int64_t channels = a.shape.channels, c = i % channels, s = i / channels / a.shape.group_rows() * channels;
+  const int64_t channels = a.shape.channels, c = i % channels,
+                s = i / channels / a.shape.group_rows() * channels;
   float v = batch_argument<T>(a, i, c, s);
   if (a.residual) v += value(a.residual + i);
   st(a.y + i, T(a.relu && v < 0 ? 0.0f : v));
@@ -385,7 +387,8 @@ template <class T>
 __global__ void batch_grad_element_per_thread(BatchGrad<T> a, int64_t first, int64_t end) {
   const int64_t i = first + static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= end) return;
-  const int64_t channels = a.shape.channels, c = i % channels, s = i / channels / a.shape.group_rows() * channels;
+  const int64_t channels = a.shape.channels, c = i % channels,
+                s = i / channels / a.shape.group_rows() * channels;
   const float g = batch_gradient<T>(a, i, c, s), inverse = 1.0f / static_cast<float>(a.shape.group_rows());
   if (a.dresidual) st(a.dresidual + i, T(g));
   if (!a.dx) return;
@@ -399,37 +402,38 @@ __global__ void batch_grad_element_per_thread(BatchGrad<T> a, int64_t first, int
 }
 
 constexpr unsigned kThreads = 256;
-unsigned blocks_of_elements(int64_t n) { return blocks((n + kThreads - 1) / kThreads); }
 
 template <class T>
 void batch_moments(const BatchMoments<T>& a, int64_t chunk, int64_t chunk_end) {
   launch("batch_moments_channel_per_thread", batch_moments_channel_per_thread<T>,
-         dim3(blocks((a.shape.channels + 127) / 128), blocks(chunk_end - chunk)), 128, 0, current_stream(), a, chunk);
+         dim3(blocks_for(a.shape.channels, 128), blocks_for(chunk_end - chunk)), 128, 0, current_stream(), a,
+         chunk);
 }
 
 void batch_combine(const BatchCombine<float>& a, int64_t channel, int64_t channel_end) {
   launch("batch_combine_channel_per_thread", batch_combine_channel_per_thread,
-         blocks((channel_end - channel + 127) / 128), 128, 0, current_stream(), a, channel, channel_end);
+         blocks_for(channel_end - channel, 128), 128, 0, current_stream(), a, channel, channel_end);
 }
 
 template <class T>
 void batch_apply(const BatchApply<T>& a, int64_t row, int64_t row_end) {
   const int64_t begin = row * a.shape.channels, end = row_end * a.shape.channels;
-  launch("batch_apply_element_per_thread", batch_apply_element_per_thread<T>, blocks_of_elements(end - begin),
-         kThreads, 0, current_stream(), a, begin, end);
+  launch("batch_apply_element_per_thread", batch_apply_element_per_thread<T>,
+         blocks_for(end - begin, kThreads), kThreads, 0, current_stream(), a, begin, end);
 }
 
 template <class T>
 void batch_grad_sums(const BatchGradSums<T>& a, int64_t chunk, int64_t chunk_end) {
   launch("batch_grad_sums_channel_per_thread", batch_grad_sums_channel_per_thread<T>,
-         dim3(blocks((a.shape.channels + 127) / 128), blocks(chunk_end - chunk)), 128, 0, current_stream(), a, chunk);
+         dim3(blocks_for(a.shape.channels, 128), blocks_for(chunk_end - chunk)), 128, 0, current_stream(), a,
+         chunk);
 }
 
 template <class T>
 void batch_grad(const BatchGrad<T>& a, int64_t row, int64_t row_end) {
   const int64_t begin = row * a.shape.channels, end = row_end * a.shape.channels;
-  launch("batch_grad_element_per_thread", batch_grad_element_per_thread<T>, blocks_of_elements(end - begin), kThreads,
-         0, current_stream(), a, begin, end);
+  launch("batch_grad_element_per_thread", batch_grad_element_per_thread<T>, blocks_for(end - begin, kThreads),
+         kThreads, 0, current_stream(), a, begin, end);
 }
 
 template <class T>

@@ -18,11 +18,15 @@ struct ModelConfig {
   int64_t heads = 0;        // ViT, text
   int64_t patch = 0;        // ViT
   int64_t registers = 0;    // ViT
-  std::string pool{};         // ViT: "token" or "avg"; text: "cls" or "mean"; empty: the model's own
-  std::string stem{};         // ResNet: "cifar" or "imagenet"; empty: the model's own
+  std::string pool{};       // ViT: "token" or "avg"; text: "cls" or "mean"; empty: the model's own
+  std::string stem{};       // ResNet: "cifar" or "imagenet"; empty: the model's own
   double drop_path = 0;     // stochastic depth of the last block, rising linearly from 0
   double layer_scale = 0;   // ViT: initial LayerScale, 0: none
   double dropout = 0;
+  // ResNet convolutions: "he" (normal by fan-out, as torchvision) or "uniform" (+-1/sqrt(fan_in), the default
+  // of PyTorch's Conv2d: a third of the size, so that Adam's steps are three times as large beside the
+  // weights)
+  std::string init = "he";
   bool zero_init_residual = false;          // ResNet: last BN of each block starts at 0
   int64_t vocab = 30522, max_tokens = 512;  // text
   bool pre_norm = false;                    // text

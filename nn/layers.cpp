@@ -49,7 +49,8 @@ BatchNorm::BatchNorm(int64_t channels, bool affine) {
 
 Var BatchNorm::operator()(const Var& x, const Ctx& ctx, Act act, const Var& residual) {
   if (ctx.training && !ReplayDraws::active()) *num_batches_tracked.write<int64_t>("batch_norm") += 1;
-  return batch_norm(x, weight, bias, running, ctx.training, eps, act, residual, ctx.training ? ctx.bn_groups : 1);
+  return batch_norm(x, weight, bias, running, ctx.training, eps, act, residual,
+                    ctx.training ? ctx.bn_groups : 1);
 }
 
 void BatchNorm::visit(Visitor& v) {

@@ -5,30 +5,36 @@
 namespace juxta::nn {
 
 namespace {
-// torchvision's initialiser for convolutions: He normal by fan-out.
-Conv2d conv(int64_t in, int64_t out, int64_t kernel, int64_t stride, Rng& init) {
+// Weights of a convolution, as ModelConfig::init says.
+Tensor conv_weight(Dims dims, ResNetInit init, Rng& rng) {
+  if (init == ResNetInit::uniform) return torch_default(dims, dims[1] * dims[2] * dims[3], rng);
+  return kaiming_normal_fan_out(dims, rng);
+}
+
+Conv2d conv(int64_t in, int64_t out, int64_t kernel, int64_t stride, ResNetInit init, Rng& rng) {
   Conv2d c;
   c.options = {.stride = stride, .padding = kernel / 2};
-  c.weight = Parameter(kaiming_normal_fan_out({out, in, kernel, kernel}, init));
+  c.weight = Parameter(conv_weight({out, in, kernel, kernel}, init, rng));
   return c;
 }
 }  // namespace
 
-ResNetBlock::ResNetBlock(int64_t in, int64_t width, int64_t stride, bool is_bottleneck, Rng& init)
+ResNetBlock::ResNetBlock(int64_t in, int64_t width, int64_t stride, bool is_bottleneck, ResNetInit init,
+                         Rng& rng)
     : bottleneck(is_bottleneck) {
   const int64_t out = bottleneck ? 4 * width : width;
   if (bottleneck) {
-    conv1 = conv(in, width, 1, 1, init);
-    conv2 = conv(width, width, 3, stride, init);
-    conv3 = conv(width, out, 1, 1, init);
+    conv1 = conv(in, width, 1, 1, init, rng);
+    conv2 = conv(width, width, 3, stride, init, rng);
+    conv3 = conv(width, out, 1, 1, init, rng);
     bn3 = BatchNorm(out);
   } else {
-    conv1 = conv(in, width, 3, stride, init);
-    conv2 = conv(width, width, 3, 1, init);
+    conv1 = conv(in, width, 3, stride, init, rng);
+    conv2 = conv(width, width, 3, 1, init, rng);
   }
   bn1 = BatchNorm(width);
   bn2 = BatchNorm(width);
-  if (stride != 1 || in != out) downsample = Downsample{conv(in, out, 1, stride, init), BatchNorm(out)};
+  if (stride != 1 || in != out) downsample = Downsample{conv(in, out, 1, stride, init, rng), BatchNorm(out)};
 }
 
 Var ResNetBlock::operator()(const Var& x, const Ctx& ctx) {
@@ -45,20 +51,23 @@ void ResNetBlock::visit(Visitor& v) {
   v("downsample", downsample);
 }
 
-ResNet::ResNet(const ModelConfig& config, const ResNetShape& shape, Rng& init)
+ResNet::ResNet(const ModelConfig& config, const ResNetShape& shape, Rng& rng)
     : Encoder(config), shape_(shape) {
   if (config.width > 0) shape_.width = config.width;
   JX_CHECK(config.stem.empty() || config.stem == "cifar" || config.stem == "imagenet",
            "model.stem: expected 'cifar' or 'imagenet', got '", config.stem, "'");
   if (!config.stem.empty()) shape_.cifar_stem = config.stem == "cifar";
+  JX_CHECK(config.init == "he" || config.init == "uniform", "model.init: expected 'he' or 'uniform', got '",
+           config.init, "'");
+  const ResNetInit init = config.init == "he" ? ResNetInit::he : ResNetInit::uniform;
   int64_t channels = shape_.width;
-  conv1_ = shape_.cifar_stem ? conv(config.in_channels, channels, 3, 1, init)
-                             : conv(config.in_channels, channels, 7, 2, init);
+  conv1_ = shape_.cifar_stem ? conv(config.in_channels, channels, 3, 1, init, rng)
+                             : conv(config.in_channels, channels, 7, 2, init, rng);
   bn1_ = BatchNorm(channels);
   for (size_t s = 0; s < shape_.blocks.size(); ++s) {
     std::vector<ResNetBlock> stage;
     for (int64_t b = 0; b < shape_.blocks[s]; ++b) {
-      stage.emplace_back(channels, shape_.width << s, s > 0 && b == 0 ? 2 : 1, shape_.bottleneck, init);
+      stage.emplace_back(channels, shape_.width << s, s > 0 && b == 0 ? 2 : 1, shape_.bottleneck, init, rng);
       channels = stage.back().out_channels();
       if (config.zero_init_residual) stage.back().zero_init_last();
     }

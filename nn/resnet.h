@@ -7,6 +7,8 @@
 
 namespace juxta::nn {
 
+enum class ResNetInit { he, uniform };  // ModelConfig::init
+
 struct ResNetShape {
   bool bottleneck = false;
   std::vector<int64_t> blocks;  // per stage
@@ -27,7 +29,7 @@ struct ResNetBlock {
   };
   std::optional<Downsample> downsample;
 
-  ResNetBlock(int64_t in, int64_t width, int64_t stride, bool bottleneck, Rng& init);
+  ResNetBlock(int64_t in, int64_t width, int64_t stride, bool bottleneck, ResNetInit init, Rng& rng);
   Var operator()(const Var& x, const Ctx& ctx);  // [N, H, W, in] -> [N, H/stride, W/stride, out]
   int64_t out_channels() const { return (bottleneck ? conv3 : conv2).weight.var().size(0); }
   void zero_init_last() { (bottleneck ? bn3 : bn2).weight.var().set_value(Tensor::zeros({out_channels()})); }
@@ -36,7 +38,7 @@ struct ResNetBlock {
 
 class ResNet : public Encoder {
  public:
-  ResNet(const ModelConfig& config, const ResNetShape& shape, Rng& init);
+  ResNet(const ModelConfig& config, const ResNetShape& shape, Rng& rng);
   Var features(const Var& x, const Ctx& ctx) override;
   Var feature_map(const Var& x, const Ctx& ctx) override;
   int64_t feature_dim() const override { return feature_dim_; }

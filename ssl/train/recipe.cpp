@@ -65,6 +65,7 @@ struct ModelFields {  // nn knows nothing of recipes: its config is declared her
     f("drop_path", m.drop_path, "stochastic depth of the last block");
     f("layer_scale", m.layer_scale, "initial LayerScale of a ViT; 0: none");
     f("dropout", m.dropout, "dropout rate");
+    f("init", m.init, "ResNet convolutions: he (torchvision) or uniform (PyTorch's default)");
     f("zero_init_residual", m.zero_init_residual, "ResNet: the last norm of each block starts at 0");
   }
 };

@@ -27,14 +27,14 @@ file(GLOB memory_sources CONFIGURE_DEPENDS
 foreach(name data/dataset data/formats data/image)
   list(APPEND memory_sources ${PROJECT_SOURCE_DIR}/ssl/${name}.cpp)
 endforeach()
-foreach(name main support files_test data_test gpu_emu_test gpu_emu_memory_test)
+foreach(name support files_test data_test gpu_emu_test gpu_emu_memory_test)
   list(APPEND memory_sources ${PROJECT_SOURCE_DIR}/tests/${name}.cpp)
 endforeach()
 add_executable(juxta_memory_tests ${memory_sources})
 target_compile_options(juxta_memory_tests PRIVATE -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined
   -fno-sanitize-recover=undefined)
 target_link_options(juxta_memory_tests PRIVATE -fsanitize=address,undefined)
-target_link_libraries(juxta_memory_tests PRIVATE juxta_flags GTest::gtest nlohmann_json::nlohmann_json Threads::Threads
-  ZLIB::ZLIB JPEG::JPEG PNG::PNG ${CMAKE_DL_LIBS})
+target_link_libraries(juxta_memory_tests PRIVATE juxta_flags GTest::gtest GTest::gtest_main
+  nlohmann_json::nlohmann_json Threads::Threads ZLIB::ZLIB JPEG::JPEG PNG::PNG ${CMAKE_DL_LIBS})
 add_test(NAME memory COMMAND juxta_memory_tests --gtest_brief=1)
 set_tests_properties(memory PROPERTIES LABELS fast WORKING_DIRECTORY ${PROJECT_BINARY_DIR})
