@@ -32,6 +32,8 @@ struct Property {
 };
 
 std::vector<Property> batch_contrastive_properties();
+std::vector<Property> in_batch_properties();
+std::vector<Property> multiview_properties();
 std::vector<Property> pairs_properties();
 std::vector<Property> without_negatives_properties();
 

@@ -1,0 +1,47 @@
+#pragma once
+// Losses of paired encoders (images and texts): CLIP, and the leave-one-out bound of CLOOB.
+#include "ssl/losses/loss.h"
+#include "ssl/params.h"
+
+namespace juxta::ssl {
+
+struct ClipParams {
+  bool normalize = true;
+  void fields(Params& f) { f("normalize", normalize); }
+};
+
+// CLIP (Radford et al. 2021, arXiv 2103.00020). image, text [N, D]; logit_scale of one element, learned from
+// ln(1/0.07) and clamped to ln 100 after each optimiser step, outside of this loss.
+//   S = e^logit_scale image text^T,  L = 1/2 (mean_i CE(S_i., i) + mean_j CE(S_.j, j))
+Loss clip(const Var& image, const Var& text, const Var& logit_scale, const ClipParams& p = {});
+
+struct InfoLoobParams {
+  double temperature = 1 / 14.3;
+  bool scale_by_temperature = true;
+  bool normalize = true;
+  void fields(Params& f) {
+    f("temperature", temperature), f("scale_by_temperature", scale_by_temperature), f("normalize", normalize);
+  }
+};
+
+// InfoLOOB (Poole et al. 2019; Fürst et al. 2022, arXiv 2110.11316). z1, z2 [N, D], N >= 2; s = z1 z2^T /
+// temperature.
+//   L = temperature [ mean_i (log sum_{j != i} e^{s_ij} - s_ii) + mean_j (log sum_{i != j} e^{s_ij} - s_jj) ]
+// Both directions are added; without scale_by_temperature the factor is 1. Unbounded below.
+Loss info_loob(const Var& z1, const Var& z2, const InfoLoobParams& p = {});
+
+struct CloobParams {
+  double temperature = 1 / 14.3, beta = 14.3;
+  bool scale_by_temperature = true;
+  void fields(Params& f) {
+    f("temperature", temperature), f("beta", beta), f("scale_by_temperature", scale_by_temperature);
+  }
+};
+
+// CLOOB (Fürst et al. 2022, arXiv 2110.11316). image, text [N, D], N >= 2, are first retrieved from modern
+// Hopfield memories, which are the batch: ret(X|M) = unit(softmax(beta X M^T) M) of unit rows. With loob one
+// direction of InfoLOOB:
+//   L = loob(ret(image|image), ret(text|image)) + loob(ret(text|text), ret(image|text))
+Loss cloob(const Var& image, const Var& text, const CloobParams& p = {});
+
+}  // namespace juxta::ssl
