@@ -20,4 +20,19 @@ struct NegativeCosineParams {
 Loss negative_cosine(const Var& p1, const Var& p2, const Var& z1, const Var& z2,
                      const NegativeCosineParams& p = {});
 
+struct SiamLipParams {
+  int64_t views = 2;  // A, local views
+  void fields(Params& f) { f("views", views); }
+};
+
+// SiamLIP and BYOLIP (Fini et al. 2023, arXiv 2305.08675): each modality predicts the other. p (predictions)
+// and v (projections, of the same network or of the moving average: constants) [N, D]; of A local views [A,
+// N, D], undefined for A = 0.
+//   D(p, v) = 2 - 2 mean cos(p, v)
+//   L = mean of D(p_image, v_text), D(p_text, v_image) and the same of all A^2 + A^2 pairs of local views
+struct SiamLipSide {
+  Var p, v, p_local, v_local;
+};
+Loss siamlip(const SiamLipSide& image, const SiamLipSide& text, const SiamLipParams& p = {});
+
 }  // namespace juxta::ssl
