@@ -105,6 +105,19 @@ std::vector<Property> in_batch_properties() {
                   .scale_free = pair,
                   .equal_rows = [](double n, double) { return 2 / 14.3 * std::log(n - 1); },
                   .smallest = 2});
+  rows.push_back({.loss = "slip",
+                  .batch = {"image", "text", "aug1", "aug2"},
+                  .swaps = {{"image", "text"}, {"aug1", "aug2"}},
+                  .scale_free = {"image", "text", "aug1", "aug2"},
+                  .sizes = {{"E", 4}},
+                  .temperatures = {"ssl_temperature"},
+                  .equal_rows = [](double n, double) { return std::log(n) + std::log(2 * n - 1); }});
+  rows.push_back({.loss = "esimcse",
+                  .batch = {"anchor", "positive"},
+                  .scale_free = {"anchor", "positive", "queue"},
+                  .constants = {"queue"},
+                  .sizes = {{"M", 5}},
+                  .equal_rows = [](double n, double k) { return std::log(n + k); }});
   return rows;
 }
 

@@ -2,6 +2,7 @@
 
 #include "autograd/contrast.h"
 #include "autograd/ops.h"
+#include "ssl/losses/batch_contrastive.h"
 
 namespace juxta::ssl {
 
@@ -76,6 +77,20 @@ Loss cloob(const Var& image, const Var& text, const CloobParams& p) {
   const Var texts = loob(retrieve(t, t, p.beta), retrieve(i, t, p.beta));
   const Var samples = affine(add(images, texts), p.scale_by_temperature ? p.temperature : 1.0, 0.0);
   return {mean(samples), {}, stop_gradient(samples)};
+}
+
+Loss slip(const Var& image, const Var& text, const Var& logit_scale, const Var& aug1, const Var& aug2,
+          const SlipParams& p) {
+  check_embeddings("slip", {{"image", image}, {"text", text}});
+  check_embeddings("slip", {{"aug1", aug1}, {"aug2", aug2}});
+  check_temperature("slip", p.ssl_temperature, "ssl_temperature");
+  JX_CHECK(logit_scale.defined() && is_float(logit_scale.dtype()) && logit_scale.numel() == 1,
+           "slip: logit_scale: expected one number, got ", logit_scale);
+  check_finite("slip", {"logit_scale", logit_scale});
+  const Var pairs = clip(image, text, logit_scale).loss;
+  const Var views = nt_xent(aug1, aug2, {.temperature = p.ssl_temperature}).loss;
+  return {add(pairs, affine(views, p.ssl_scale, 0.0)),
+          {{"clip_loss", stop_gradient(pairs)}, {"ssl_loss", stop_gradient(views)}}};
 }
 
 }  // namespace juxta::ssl

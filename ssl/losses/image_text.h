@@ -44,4 +44,15 @@ struct CloobParams {
 //   L = loob(ret(image|image), ret(text|image)) + loob(ret(text|text), ret(image|text))
 Loss cloob(const Var& image, const Var& text, const CloobParams& p = {});
 
+struct SlipParams {
+  double ssl_scale = 1, ssl_temperature = 0.1;
+  void fields(Params& f) { f("ssl_scale", ssl_scale), f("ssl_temperature", ssl_temperature); }
+};
+
+// SLIP (Mu et al. 2022, arXiv 2112.12750): L = clip(image, text) + ssl_scale nt_xent(aug1, aug2;
+// ssl_temperature). image, text [N, D], aug1, aug2 [N, E]: two strong views of the image. Terms: clip_loss,
+// ssl_loss.
+Loss slip(const Var& image, const Var& text, const Var& logit_scale, const Var& aug1, const Var& aug2,
+          const SlipParams& p = {});
+
 }  // namespace juxta::ssl

@@ -35,6 +35,17 @@ struct SimCseParams {
 //   temperature, i)
 Loss simcse(const Var& z1, const Var& z2, const Var& z3, const SimCseParams& p = {});
 
+struct EsimCseParams {
+  double temperature = 0.05;
+  void fields(Params& f) { f("temperature", temperature); }
+};
+
+// ESimCSE (Wu et al. 2022, arXiv 2109.04380). anchor, positive [N, D]; queue [M, D] of momentum embeddings,
+// constants; M may be 0.
+//   L = mean_i CE([cos(a_i, p_.) ; cos(a_i, queue)] / temperature, i)
+// The queue faces the anchors only. Both views carry gradient.
+Loss esimcse(const Var& anchor, const Var& positive, const Var& queue, const EsimCseParams& p = {});
+
 struct NnclrParams {
   double temperature = 0.1;
   void fields(Params& f) { f("temperature", temperature); }

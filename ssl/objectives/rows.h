@@ -9,6 +9,7 @@ std::span<const Objective> in_batch_rows();
 std::span<const Objective> metrics_rows();
 std::span<const Objective> multiview_rows();
 std::span<const Objective> pairs_rows();
+std::span<const Objective> scores_rows();
 std::span<const Objective> without_negatives_rows();
 
 }  // namespace juxta::ssl

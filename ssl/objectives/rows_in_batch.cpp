@@ -20,6 +20,10 @@ constexpr InputRow kImageText[] = {{"image", "[N, D]"}, {"text", "[N, D]"}, {"lo
 constexpr InputRow kPair[] = {{"image", "[N, D]"}, {"text", "[N, D]"}};
 constexpr InputRow kMetricViews[] = {{"z1", "[N, D]"}, {"z2", "[N, D]"}};
 
+constexpr InputRow kSlip[] = {
+    {"image", "[N, D]"}, {"text", "[N, D]"}, {"logit_scale", "[1]"}, {"aug1", "[N, E]"}, {"aug2", "[N, E]"}};
+constexpr InputRow kAnchorQueue[] = {{"anchor", "[N, D]"}, {"positive", "[N, D]"}, {"queue", "[M, D]"}};
+
 constexpr Objective kRows[] = {
     {"dcl", "DCL", "Yeh et al. 2022, arXiv 2110.06848",
      "L = mean_a [ -s_a,a+ + log sum over rows of other samples e^{s_ab} ]", Kind::loss, Across::negatives,
@@ -92,6 +96,18 @@ constexpr Objective kRows[] = {
      "L = loob(ret(I|I), ret(T|I)) + loob(ret(T|T), ret(I|T)), ret(X|M) = unit(softmax(beta X M^T) M)",
      Kind::loss, Across::negatives, kPair, list_params<CloobParams>,
      [](const Inputs& in, Params& f) { return cloob(in["image"], in["text"], f.read<CloobParams>()); }},
+    {"slip", "SLIP", "Mu et al. 2022, arXiv 2112.12750",
+     "L = clip(image, text) + ssl_scale nt_xent(aug1, aug2; ssl_temperature)", Kind::loss, Across::negatives,
+     kSlip, list_params<SlipParams>,
+     [](const Inputs& in, Params& f) {
+       return slip(in["image"], in["text"], in["logit_scale"], in["aug1"], in["aug2"], f.read<SlipParams>());
+     }},
+    {"esimcse", "ESimCSE", "Wu et al. 2022, arXiv 2109.04380",
+     "L = mean_i CE([cos(a_i, p) ; cos(a_i, queue)] / temperature, i)", Kind::loss, Across::negatives,
+     kAnchorQueue, list_params<EsimCseParams>,
+     [](const Inputs& in, Params& f) {
+       return esimcse(in["anchor"], in["positive"], in["queue"], f.read<EsimCseParams>());
+     }},
     {"npc_multiplier", "DCL", "Yeh et al. 2022, arXiv 2110.06848",
      "q_a = sigma(log U_a - s_a,a+): NT-Xent's gradient at anchor a is q_a times that of DCL", Kind::metric,
      Across::negatives, kMetricViews, list_params<NpcMultiplierParams>,
