@@ -34,7 +34,7 @@ struct Global {
 __global__ void store_checked(float* o) { st(o + blockIdx.x * blockDim.x + threadIdx.x, 1.0f); }
 __global__ void store_raw(float* o, int first) { o[first + static_cast<int>(threadIdx.x)] = 1.0f; }
 // Reads null on purpose, which the sanitizer of undefined behaviour would report before the emulator does.
-[[gnu::no_sanitize("null")]] __global__ void load_raw(const float* x, float* o) { *o = *x; }
+__attribute__((no_sanitize("null"))) __global__ void load_raw(const float* x, float* o) { *o = *x; }
 __global__ void load_checked(const float* x, float* o) { st(o, ld(x)); }
 __global__ void load_vector(const float* x, float* o) { st(o, ld(reinterpret_cast<const float4*>(x)).w); }
 
