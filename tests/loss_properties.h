@@ -35,6 +35,7 @@ std::vector<Property> batch_contrastive_properties();
 std::vector<Property> in_batch_properties();
 std::vector<Property> multiview_properties();
 std::vector<Property> pairs_properties();
+std::vector<Property> metric_losses_properties();
 std::vector<Property> scores_properties();
 std::vector<Property> without_negatives_properties();
 

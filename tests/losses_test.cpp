@@ -18,8 +18,9 @@ using ssl::ParamTexts;
 const std::vector<Property>& properties() {
   static const std::vector<Property> all = [] {
     std::vector<Property> rows;
-    for (const auto family : {batch_contrastive_properties, in_batch_properties, multiview_properties,
-                              pairs_properties, scores_properties, without_negatives_properties})
+    for (const auto family :
+         {batch_contrastive_properties, in_batch_properties, multiview_properties, pairs_properties,
+          metric_losses_properties, scores_properties, without_negatives_properties})
       for (Property& p : family()) rows.push_back(std::move(p));
     return rows;
   }();

@@ -11,7 +11,7 @@ namespace juxta::ssl {
 namespace {
 
 constexpr std::span<const Objective> (*kFamilies[])() = {
-    batch_contrastive_rows, in_batch_rows, multiview_rows, pairs_rows, scores_rows,
+    batch_contrastive_rows, in_batch_rows, multiview_rows, metric_losses_rows, pairs_rows, scores_rows,
     without_negatives_rows, metrics_rows,
 };
 

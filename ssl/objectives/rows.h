@@ -6,6 +6,7 @@ namespace juxta::ssl {
 
 std::span<const Objective> batch_contrastive_rows();
 std::span<const Objective> in_batch_rows();
+std::span<const Objective> metric_losses_rows();
 std::span<const Objective> metrics_rows();
 std::span<const Objective> multiview_rows();
 std::span<const Objective> pairs_rows();
