@@ -37,6 +37,20 @@ std::vector<Property> multiview_properties();
 std::vector<Property> pairs_properties();
 std::vector<Property> metric_losses_properties();
 std::vector<Property> scores_properties();
+std::vector<Property> attention_rules_properties();
+std::vector<Property> clusters_properties();
+std::vector<Property> continual_properties();
+std::vector<Property> decoding_properties();
+std::vector<Property> dense_properties();
+std::vector<Property> distillation_properties();
+std::vector<Property> graphs_properties();
+std::vector<Property> masks_properties();
+std::vector<Property> policy_properties();
+std::vector<Property> sentences_properties();
+std::vector<Property> signals_properties();
+std::vector<Property> temperatures_properties();
+std::vector<Property> video_properties();
+std::vector<Property> vision_language_properties();
 std::vector<Property> without_negatives_properties();
 
 }  // namespace juxta::test

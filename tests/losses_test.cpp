@@ -18,9 +18,27 @@ using ssl::ParamTexts;
 const std::vector<Property>& properties() {
   static const std::vector<Property> all = [] {
     std::vector<Property> rows;
-    for (const auto family :
-         {batch_contrastive_properties, in_batch_properties, multiview_properties, pairs_properties,
-          metric_losses_properties, scores_properties, without_negatives_properties})
+    for (const auto family : {batch_contrastive_properties,
+                              in_batch_properties,
+                              multiview_properties,
+                              pairs_properties,
+                              metric_losses_properties,
+                              scores_properties,
+                              without_negatives_properties,
+                              attention_rules_properties,
+                              clusters_properties,
+                              continual_properties,
+                              decoding_properties,
+                              dense_properties,
+                              distillation_properties,
+                              graphs_properties,
+                              masks_properties,
+                              policy_properties,
+                              sentences_properties,
+                              signals_properties,
+                              temperatures_properties,
+                              video_properties,
+                              vision_language_properties})
       for (Property& p : family()) rows.push_back(std::move(p));
     return rows;
   }();

@@ -11,8 +11,28 @@ namespace juxta::ssl {
 namespace {
 
 constexpr std::span<const Objective> (*kFamilies[])() = {
-    batch_contrastive_rows, in_batch_rows, multiview_rows, metric_losses_rows, pairs_rows, scores_rows,
-    without_negatives_rows, metrics_rows,
+    batch_contrastive_rows,
+    in_batch_rows,
+    multiview_rows,
+    metric_losses_rows,
+    pairs_rows,
+    scores_rows,
+    without_negatives_rows,
+    metrics_rows,
+    attention_rules_rows,
+    clusters_rows,
+    continual_rows,
+    decoding_rows,
+    dense_rows,
+    distillation_rows,
+    graphs_rows,
+    masks_rows,
+    policy_rows,
+    sentences_rows,
+    signals_rows,
+    temperatures_rows,
+    video_rows,
+    vision_language_rows,
 };
 
 // Does the name of a row, where '#' stands for digits, match?
