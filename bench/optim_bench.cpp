@@ -25,6 +25,7 @@ void step(benchmark::State& state, int table, Entry entry, double streams) {
   args.chunks = chunks.data();
   args.lr = 1e-9;
   args.momentum = 0.9;
+  args.model_lambda = 0.1;
   args.sums = sums.data();
   for (auto _ : state)
     run(kCpu, optim_tables<float>().on(kCpu).*entry, args, static_cast<int64_t>(chunks.size()), 1);
@@ -48,6 +49,10 @@ int main(int argc, char** argv) {
     add("adam", &T::adam, 7);
     add("ema", &T::ema, 3);
     add("sum_squares", &T::sum_squares, 3);
+    add("am_sgd_sums", &T::am_sgd_sums, 3);
+    add("am_sgd", &T::am_sgd, 5);
+    add("am_adamw_sums", &T::am_adamw_sums, 5);
+    add("am_adamw", &T::am_adamw, 6);
   }
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();

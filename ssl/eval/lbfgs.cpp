@@ -49,7 +49,7 @@ Vec direction(const Vec& g, const std::deque<Pair>& history) {
 
 // One line search along d from (x, value, slope): fills the point with the best step that it accepts.
 struct Line {
-  const Objective& f;
+  const SmoothFunction& f;
   const Vec &x, &d;
   double value0, slope0;
   Vec point, gradient;
@@ -104,7 +104,7 @@ struct Line {
 
 }  // namespace
 
-LbfgsResult minimize_lbfgs(const Objective& f, std::vector<double>& x, const LbfgsOptions& options) {
+LbfgsResult minimize_lbfgs(const SmoothFunction& f, std::vector<double>& x, const LbfgsOptions& options) {
   Vec g(x.size());
   LbfgsResult r;
   r.value = f(x, g);

@@ -15,10 +15,10 @@ struct LbfgsResult {
   int64_t iterations = 0;
 };
 // Returns f(x) and writes its gradient (same length as x).
-using Objective = std::function<double(const std::vector<double>& x, std::vector<double>& gradient)>;
+using SmoothFunction = std::function<double(const std::vector<double>& x, std::vector<double>& gradient)>;
 
 // Minimises from x, in place. Steps satisfy the strong Wolfe conditions (Nocedal & Wright, algorithms 3.5
 // and 3.6). Stops early when rounding leaves no step that lowers f.
-LbfgsResult minimize_lbfgs(const Objective& f, std::vector<double>& x, const LbfgsOptions& options = {});
+LbfgsResult minimize_lbfgs(const SmoothFunction& f, std::vector<double>& x, const LbfgsOptions& options = {});
 
 }  // namespace juxta::ssl

@@ -1,36 +1,16 @@
 #include "ssl/eval/monitors.h"
 
-#include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
 
+#include "ssl/eval/matrix.h"
 #include "tensor/parallel.h"
 
 namespace juxta::ssl {
 
 namespace {
-
-using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
-// z in double; Error naming `who` unless it is a finite float [N, D] with enough rows.
-Matrix matrix_of(const char* who, const Tensor& z, int64_t least_rows) {
-  JX_CHECK(z.defined() && is_float(z.dtype()) && z.ndim() == 2 && z.size(1) >= 1, who,
-           ": expected a float [N, D], got ", z.defined() ? to_text(z) : "an undefined tensor");
-  JX_CHECK(z.size(0) >= least_rows, who, ": expected at least ", least_rows, " rows, got ", z);
-  const Tensor wide = z.to(kCpu).to(DType::f64).contiguous();
-  Matrix m = Eigen::Map<const Matrix>(wide.data<double>(), wide.size(0), wide.size(1));
-  JX_CHECK(m.allFinite(), who, ": expected finite values");
-  return m;
-}
-
-// The same with rows of length 1 (a zero row stays zero).
-Matrix unit_rows(const char* who, const Tensor& z, int64_t least_rows) {
-  Matrix m = matrix_of(who, z, least_rows);
-  for (Eigen::Index i = 0; i < m.rows(); ++i) m.row(i) /= std::max(m.row(i).norm(), 1e-12);
-  return m;
-}
 
 Eigen::VectorXd singular_values(const Matrix& m) {
   // The triangle of a QR decomposition has the singular values of the matrix at min(N, D) rows.

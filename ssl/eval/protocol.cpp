@@ -2,39 +2,133 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <span>
 
 #include "autograd/ops.h"
 #include "ssl/data/loader.h"
 #include "ssl/eval/lbfgs.h"
+#include "ssl/losses/loss.h"
 #include "tensor/rng.h"
 
 namespace juxta::ssl {
 
-double knn_accuracy(const Tensor& train, const Tensor& train_labels, const Tensor& test,
-                    const Tensor& test_labels, int64_t classes, int64_t k, double temperature) {
+namespace {
+
+// Labels in [0, C), one per row.
+std::vector<int64_t> labels_of(const char* who, const Tensor& labels, const Tensor& rows, int64_t classes) {
+  JX_CHECK(labels.defined() && labels.dtype() == DType::i64 && labels.dims() == Dims({rows.size(0)}), who,
+           ": expected i64 [", rows.size(0), "], got ", labels.defined() ? to_text(labels) : "nothing");
+  const Tensor flat = labels.contiguous();
+  const auto* p = flat.data<int64_t>();
+  for (int64_t i = 0; i < flat.numel(); ++i)
+    JX_CHECK(p[i] >= 0 && p[i] < classes, who, ": expected 0 to ", classes - 1, ", got ", p[i], " in row ",
+             i);
+  return {p, p + flat.numel()};
+}
+
+void check_features(const char* who, const Tensor& train, const Tensor& test) {
+  for (const Tensor* x : {&train, &test})
+    JX_CHECK(x->defined() && x->ndim() == 2 && x->size(0) > 0 && x->size(1) > 0 && is_float(x->dtype()) &&
+                 x->size(1) == train.size(1) && x->dtype() == train.dtype(),
+             who, ": expected training and test rows [n, D] and [m, D] of one float dtype, got ", train,
+             " and ", test);
+}
+
+// Similarity and training row of the k nearest of one test row, in f64, and the votes for each class.
+struct Vote {
+  int64_t row;
+  const int64_t* neighbours;  // [k]
+  const std::vector<double>& votes;
+};
+
+// Calls f(Vote) for every test row in order. Similarities exist for a block of test rows at a time.
+template <class F>
+void for_votes(const Tensor& train, const std::vector<int64_t>& labels, const Tensor& test,
+               const KnnParams& p, int64_t classes, F f) {
   const NoGrad no_grad;
-  JX_CHECK(train.size(0) > 0 && test.size(0) > 0, "knn: ", train.size(0), " training and ", test.size(0),
-           " test rows");
-  k = std::min(k, train.size(0));
-  const Var bank = transpose(l2_normalize(Var(train)), 0, 1);  // [D, N]
-  const Tensor labels = train_labels.contiguous(), wanted = test_labels.contiguous();
-  int64_t hits = 0;
+  const auto rows_of = [&](const Tensor& x) {
+    const Var wide = at_least_f32(Var(x));
+    return p.normalize ? l2_normalize(wide) : wide;
+  };
+  const Var bank = transpose(rows_of(train), 0, 1);  // [D, n]
+  const int64_t k = std::min(p.k, train.size(0));
   std::vector<double> votes(static_cast<size_t>(classes));
   constexpr int64_t kBlock = 256;
   for (int64_t begin = 0; begin < test.size(0); begin += kBlock) {
     const int64_t end = std::min(begin + kBlock, test.size(0));
-    const TopK best = topk(matmul(l2_normalize(Var(test.slice(0, begin, end))), bank), k);  // [B, k]
-    const auto* cosine = best.values.value().data<float>();
-    const auto* index = best.indices.data<int64_t>();
+    const TopK best = topk(matmul(rows_of(test.slice(0, begin, end)), bank), k);  // [B, k]
+    const Tensor similar = best.values.value().to(DType::f64).contiguous();
     for (int64_t i = 0; i < end - begin; ++i) {
       std::fill(votes.begin(), votes.end(), 0.0);
+      const int64_t* nearest = best.indices.data<int64_t>() + i * k;
       for (int64_t j = 0; j < k; ++j)
-        votes[static_cast<size_t>(labels.data<int64_t>()[index[i * k + j]])] +=
-            std::exp(static_cast<double>(cosine[i * k + j]) / temperature);
-      const auto winner = std::max_element(votes.begin(), votes.end()) - votes.begin();
-      hits += winner == wanted.data<int64_t>()[begin + i];
+        votes[static_cast<size_t>(labels[static_cast<size_t>(nearest[j])])] +=
+            p.weights == KnnParams::Weights::exp ? std::exp(similar.data<double>()[i * k + j] / p.temperature)
+                                                 : 1.0;
+      f(Vote{begin + i, nearest, votes});
     }
   }
+}
+
+}  // namespace
+
+int64_t classes_of(const Tensor& train_labels, const Tensor& test_labels) {
+  int64_t most = 0;
+  for (const Tensor* t : {&train_labels, &test_labels}) {
+    const Tensor flat = t->contiguous();
+    for (int64_t i = 0; i < flat.numel(); ++i) most = std::max(most, flat.data<int64_t>()[i] + 1);
+  }
+  return most;
+}
+
+double share_equal(const Tensor& predicted_in, const Tensor& labels_in) {
+  JX_CHECK(predicted_in.dims() == labels_in.dims(), "accuracy: ", predicted_in, " beside ", labels_in);
+  const Tensor predicted = predicted_in.contiguous(), labels = labels_in.contiguous();
+  int64_t hits = 0;
+  for (int64_t i = 0; i < predicted.numel(); ++i)
+    hits += predicted.data<int64_t>()[i] == labels.data<int64_t>()[i];
+  return static_cast<double>(hits) / static_cast<double>(std::max<int64_t>(1, predicted.numel()));
+}
+
+KnnResult knn_weighted(const Tensor& train, const Tensor& train_labels, const Tensor& test,
+                       const Tensor& test_labels, const KnnParams& p) {
+  check_features("knn", train, test);
+  JX_CHECK(p.k >= 1, "knn: k: expected at least 1, got ", p.k);
+  check_temperature("knn", p.temperature);
+  const int64_t C = p.num_classes > 0 ? p.num_classes : classes_of(train_labels, test_labels);
+  const std::vector<int64_t> labels = labels_of("knn: train_labels", train_labels, train, C),
+                             wanted = labels_of("knn: test_labels", test_labels, test, C);
+  const int64_t m = test.size(0), k = std::min(p.k, train.size(0));
+  KnnResult r{Tensor::empty({m, C}, DType::f64), Tensor::empty({m, C}, DType::i64),
+              Tensor::empty({m, k}, DType::i64)};
+  std::vector<int64_t> order(static_cast<size_t>(C));
+  for_votes(train, labels, test, p, C, [&](const Vote& v) {
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+      return v.votes[static_cast<size_t>(a)] > v.votes[static_cast<size_t>(b)];
+    });
+    std::copy(v.votes.begin(), v.votes.end(), r.scores.write<double>("knn") + v.row * C);
+    std::copy(order.begin(), order.end(), r.ranking.write<int64_t>("knn") + v.row * C);
+    std::copy_n(v.neighbours, k, r.neighbours.write<int64_t>("knn") + v.row * k);
+    const auto place =
+        std::find(order.begin(), order.end(), wanted[static_cast<size_t>(v.row)]) - order.begin();
+    r.top1 += place < 1, r.top5 += place < 5;
+  });
+  r.top1 /= static_cast<double>(m), r.top5 /= static_cast<double>(m);
+  return r;
+}
+
+double knn_accuracy(const Tensor& train, const Tensor& train_labels, const Tensor& test,
+                    const Tensor& test_labels, int64_t classes, int64_t k, double temperature) {
+  check_features("knn", train, test);
+  const std::vector<int64_t> labels = labels_of("knn: train_labels", train_labels, train, classes),
+                             wanted = labels_of("knn: test_labels", test_labels, test, classes);
+  int64_t hits = 0;
+  for_votes(train, labels, test, {.k = k, .temperature = temperature}, classes, [&](const Vote& v) {
+    const auto winner = std::max_element(v.votes.begin(), v.votes.end()) - v.votes.begin();
+    hits += winner == wanted[static_cast<size_t>(v.row)];
+  });
   return static_cast<double>(hits) / static_cast<double>(test.size(0));
 }
 
@@ -48,14 +142,6 @@ void standardize(Tensor& train, Tensor& test) {
   const Var inv = reciprocal(affine(sd, 1.0, 1e-6));
   train = mul(sub(Var(train), mu), inv).value();
   test = mul(sub(Var(test), mu), inv).value();
-}
-
-double accuracy_of(const Tensor& logits, const Tensor& labels) {
-  const Tensor predicted = argmax(logits, 1), wanted = labels.contiguous();
-  int64_t hits = 0;
-  for (int64_t i = 0; i < predicted.numel(); ++i)
-    hits += predicted.data<int64_t>()[i] == wanted.data<int64_t>()[i];
-  return static_cast<double>(hits) / static_cast<double>(std::max<int64_t>(1, predicted.numel()));
 }
 
 // Rows of the 10-per-class draw `draw`: the first `per_class` of each class in a random order.
@@ -72,42 +158,63 @@ std::vector<int64_t> pick_per_class(const Tensor& labels, int64_t classes, int64
 
 }  // namespace
 
+namespace {
+
+// Weights [C, D] and biases [C] of one vector of C D + C numbers, as leaves in `dtype`.
+std::pair<Var, Var> unpack(const std::vector<double>& p, int64_t classes, int64_t D, DType dtype) {
+  const std::span<const double> all(p);
+  const auto weights = static_cast<size_t>(classes * D);
+  return {Var::leaf(Tensor::from(all.first(weights), {classes, D}).to(dtype)),
+          Var::leaf(Tensor::from(all.subspan(weights), {classes}).to(dtype))};
+}
+
+}  // namespace
+
+SoftmaxRegression softmax_regression(const Tensor& x, const Tensor& labels, int64_t classes, double l2,
+                                     double tolerance, int64_t max_iterations) {
+  check_features("linear_probe", x, x);
+  JX_CHECK(l2 >= 0 && std::isfinite(l2), "linear_probe: l2: expected 0 or more, got ", l2);
+  labels_of("linear_probe: train_labels", labels, x, classes);
+  const int64_t D = x.size(1), weights = classes * D;
+  const Tensor targets = labels.contiguous();
+  const Var rows = at_least_f32(Var(x));
+  const auto objective = [&](const std::vector<double>& p, std::vector<double>& gradient) {
+    const auto [w, b] = unpack(p, classes, D, rows.dtype());
+    const Var loss = mean(cross_entropy(linear(rows, w, b), targets));
+    backward(loss);
+    const Tensor dw = w.grad().to(DType::f64).contiguous(), db = b.grad().to(DType::f64).contiguous();
+    double penalty = 0;
+    for (int64_t i = 0; i < weights; ++i) {
+      const double wi = p[static_cast<size_t>(i)];
+      penalty += wi * wi;
+      gradient[static_cast<size_t>(i)] = dw.data<double>()[i] + l2 * wi;
+    }
+    std::copy_n(db.data<double>(), classes, gradient.begin() + weights);
+    return loss.item() + 0.5 * l2 * penalty;
+  };
+  std::vector<double> p(static_cast<size_t>(weights + classes), 0.0);
+  const LbfgsResult r =
+      minimize_lbfgs(objective, p, {.max_iterations = max_iterations, .tolerance = tolerance});
+  const double shift = std::accumulate(p.begin() + weights, p.end(), 0.0) / static_cast<double>(classes);
+  std::for_each(p.begin() + weights, p.end(), [shift](double& b) { b -= shift; });
+  const auto [w, b] = unpack(p, classes, D, DType::f64);
+  return {w.value(), b.value(), r.value, r.gradient, r.iterations};
+}
+
+Tensor SoftmaxRegression::predict(const Tensor& x) const {
+  const NoGrad no_grad;
+  const Var rows = at_least_f32(Var(x));
+  return argmax(linear(rows, Var(weight.to(rows.dtype())), Var(bias.to(rows.dtype()))).value(), 1);
+}
+
 ProbeResult linear_probe(const Tensor& train_in, const Tensor& train_labels, const Tensor& test_in,
                          const Tensor& test_labels, int64_t classes, double tolerance,
                          int64_t max_iterations) {
   Tensor train = train_in, test = test_in;
   standardize(train, test);
-  const int64_t D = train.size(1), n = train.size(0);
-  const double l2 = 10.0 / static_cast<double>(n);
-  const Tensor targets = train_labels.contiguous();
-  // Parameters in one vector [classes * D + classes]: weights, then biases.
-  const auto unpack = [&](const std::vector<double>& p) {
-    Tensor w = Tensor::empty({classes, D}), b = Tensor::empty({classes});
-    float *pw = w.write<float>("linear_probe"), *pb = b.write<float>("linear_probe");
-    for (int64_t i = 0; i < classes * D; ++i) pw[i] = static_cast<float>(p[static_cast<size_t>(i)]);
-    for (int64_t i = 0; i < classes; ++i) pb[i] = static_cast<float>(p[static_cast<size_t>(classes * D + i)]);
-    return std::pair{Var::leaf(w), Var::leaf(b)};
-  };
-  const auto objective = [&](const std::vector<double>& p, std::vector<double>& gradient) {
-    const auto [w, b] = unpack(p);
-    const Var loss = mean(cross_entropy(linear(Var(train), w, b), targets));
-    backward(loss);
-    double penalty = 0;
-    for (int64_t i = 0; i < classes * D; ++i) {
-      const double wi = p[static_cast<size_t>(i)];
-      penalty += wi * wi;
-      gradient[static_cast<size_t>(i)] = static_cast<double>(w.grad().data<float>()[i]) + l2 * wi;
-    }
-    for (int64_t i = 0; i < classes; ++i)
-      gradient[static_cast<size_t>(classes * D + i)] = static_cast<double>(b.grad().data<float>()[i]);
-    return loss.item() + 0.5 * l2 * penalty;
-  };
-  std::vector<double> parameters(static_cast<size_t>(classes * D + classes), 0.0);
-  const LbfgsResult r =
-      minimize_lbfgs(objective, parameters, {.max_iterations = max_iterations, .tolerance = tolerance});
-  const NoGrad no_grad;
-  const auto [w, b] = unpack(parameters);
-  return {accuracy_of(linear(Var(test), w, b).value(), test_labels), r.value, r.gradient, r.iterations};
+  const double l2 = 10.0 / static_cast<double>(train.size(0));
+  const SoftmaxRegression r = softmax_regression(train, train_labels, classes, l2, tolerance, max_iterations);
+  return {share_equal(r.predict(test), test_labels), r.loss, r.gradient, r.iterations};
 }
 
 double few_label_probe(const Tensor& train, const Tensor& train_labels, const Tensor& test,

@@ -12,6 +12,7 @@
 
 #include "nn/encoder.h"
 #include "ssl/data/dataset.h"
+#include "ssl/params.h"
 #include "ssl/views/views.h"
 
 namespace juxta::ssl {
@@ -20,9 +21,47 @@ struct Scores {
   double knn_top1 = 0, linear_top1 = 0, linear_10_per_class = 0;  // fractions
 };
 
-// Share of test rows whose kNN vote gives their label. train [N, D], test [M, D] f32; labels i64.
+struct KnnParams {
+  int64_t k = 20;
+  double temperature = 0.07;
+  int64_t num_classes = 0;  // 0: one above the largest label
+  enum class Weights { exp, uniform } weights = Weights::exp;
+  bool normalize = true;  // cosine similarity, else dot products
+  void fields(Params& f) {
+    f("k", k), f("temperature", temperature), f("num_classes", num_classes);
+    f("weights", weights, {"exp", "uniform"}), f("normalize", normalize);
+  }
+};
+struct KnnResult {
+  Tensor scores;              // f64 [m, C]: the votes
+  Tensor ranking;             // i64 [m, C]: classes by votes, ties by the lower class
+  Tensor neighbours;          // i64 [m, k]: training rows from the nearest, ties by the lower row
+  double top1 = 0, top5 = 0;  // shares of test rows; top5: the label is among the first min(5, C)
+};
+// Weighted kNN. train [n, D], test [m, D] of one float dtype; labels i64 [n], [m] in [0, C). The k (at most
+// n) most similar training rows vote for their label with exp(similarity / temperature), or with 1.
+KnnResult knn_weighted(const Tensor& train, const Tensor& train_labels, const Tensor& test,
+                       const Tensor& test_labels, const KnnParams& p = {});
+// Its top1 alone, without the m x C tables.
 double knn_accuracy(const Tensor& train, const Tensor& train_labels, const Tensor& test,
                     const Tensor& test_labels, int64_t classes, int64_t k = 20, double temperature = 0.07);
+
+// min over W [C, D], b [C] of mean_i CE(W x_i + b, y_i) + l2/2 |W|^2, from 0 by L-BFGS until the gradient's
+// largest entry is below `tolerance`, or rounding ends it. The loss is computed in the dtype of x. Adding a
+// number to all biases changes nothing: they are returned with mean 0.
+struct SoftmaxRegression {
+  Tensor weight, bias;  // f64
+  double loss = 0;      // at the optimum
+  double gradient = 0;  // largest absolute entry of the gradient there
+  int64_t iterations = 0;
+  Tensor predict(const Tensor& x) const;  // i64 [m]; ties to the lower class
+};
+SoftmaxRegression softmax_regression(const Tensor& x, const Tensor& labels, int64_t classes, double l2,
+                                     double tolerance, int64_t max_iterations);
+// One above the largest of both sets of labels.
+int64_t classes_of(const Tensor& train_labels, const Tensor& test_labels);
+// Share of equal elements of two i64 tensors [m].
+double share_equal(const Tensor& predicted, const Tensor& labels);
 
 struct ProbeResult {
   double accuracy = 0;
@@ -30,7 +69,7 @@ struct ProbeResult {
   double gradient = 0;  // largest absolute entry of the gradient there
   int64_t iterations = 0;
 };
-// Softmax regression by L-BFGS until the gradient's largest entry is below `tolerance`.
+// Softmax regression on features standardised by the training statistics, with l2 = 10/n.
 ProbeResult linear_probe(const Tensor& train, const Tensor& train_labels, const Tensor& test,
                          const Tensor& test_labels, int64_t classes, double tolerance = 1e-5,
                          int64_t max_iterations = 300);

@@ -44,17 +44,20 @@ namespace {
 
 // MoCo: the positive is the query's own key, the negatives are the queue.
 //   CE([l_pos ; l_neg], 0) = log(e^l_pos + sum e^l_neg) - l_pos = softplus(lse(l_neg) - l_pos)
-Var against_queue(const Var& query, const Var& key, const Var& queue, const InfoNceParams& p, Var& positive) {
+Var against_queue(const Var& query, const Var& key, const Var& queue, const InfoNceParams& p,
+                  const QueueIds& ids, Var& positive) {
   const Var q = unit(query, p.normalize), k = stop_gradient(unit(key, p.normalize));
   positive = paired(q, k);
   ContrastOptions o;
   o.op = "info_nce";
+  o.row_ids = ids.rows, o.column_ids = ids.queue;
   const Var negatives = contrast({&q, 1}, {&queue, 1}, constant_temperature(p.temperature, q), o).lse;
   return mean(softplus(sub(negatives, affine(positive, 1.0 / p.temperature, 0.0))));
 }
 
 // The batch's keys, then the queue; keys are constants here.
-Var against_both(const Var& query, const Var& key, const Var& queue, const InfoNceParams& p, Var& positive) {
+Var against_both(const Var& query, const Var& key, const Var& queue, const InfoNceParams& p, const QueueIds&,
+                 Var& positive) {
   const Var q = unit(query, p.normalize);
   const std::vector<Var> columns{stop_gradient(unit(key, p.normalize)), queue};
   ContrastOptions o;
@@ -90,13 +93,26 @@ void check_queue(const Var& queue, const Var& query) {
   check_finite("info_nce", {"queue", queue});
 }
 
+void check_ids(const QueueIds& ids, const Var& query, const Var& queue, const InfoNceParams& p) {
+  if (!ids.rows.defined() && !ids.queue.defined()) return;
+  JX_CHECK(p.negatives == Negatives::queue, "info_nce: ids: they go with negatives = queue");
+  const auto check = [](const char* name, const Tensor& t, int64_t n) {
+    JX_CHECK(t.defined() && t.dtype() == DType::i64 && t.dims() == Dims({n}), "info_nce: ids.", name,
+             ": expected i64 [", n, "], got ", t.defined() ? to_text(t) : "nothing");
+  };
+  check("rows", ids.rows, query.size(0));
+  check("queue", ids.queue, queue.size(0));
+}
+
 }  // namespace
 
-Loss info_nce(const Var& query, const Var& key, const Var& queue, const InfoNceParams& p) {
+Loss info_nce(const Var& query, const Var& key, const Var& queue, const InfoNceParams& p,
+              const QueueIds& ids) {
   check_embeddings("info_nce", {{"query", query}, {"key", key}});
   check_temperature("info_nce", p.temperature);
   Var loss, positive;
   if (p.negatives == Negatives::in_batch) {
+    check_ids(ids, query, query, p);
     JX_CHECK(!queue.defined(), "info_nce: queue: negatives = in_batch uses none; choose negatives = both");
     loss = against_batch(query, key, p, positive);
   } else {
@@ -104,11 +120,12 @@ Loss info_nce(const Var& query, const Var& key, const Var& queue, const InfoNceP
     // The queue is not normalised again: its rows are unit when they enter it.
     const Var past = queue.defined() ? stop_gradient(at_least_f32(queue)) : queue;
     check_queue(past, q);
+    check_ids(ids, q, past, p);
     const auto direction = p.negatives == Negatives::queue ? against_queue : against_both;
-    loss = direction(q, k, past, p, positive);
+    loss = direction(q, k, past, p, ids, positive);
     if (p.symmetric) {
       Var mirrored;  // now the keys ask and the queries are the constants
-      loss = affine(add(loss, direction(k, q, past, p, mirrored)), 0.5, 0.0);
+      loss = affine(add(loss, direction(k, q, past, p, ids, mirrored)), 0.5, 0.0);
     }
   }
   return {loss, {{"positive", stop_gradient(mean(positive))}}};

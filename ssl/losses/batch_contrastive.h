@@ -42,8 +42,13 @@ struct InfoNceParams {
 //   in_batch  l_i = q_i K^T / temperature, target i
 //   both      l_i = [q_i K^T ; q_i Q^T] / temperature, target i
 //   L = mean_i CE(l_i, target)
+// `ids`: queue rows that carry the id of a row's sample are left out of its negatives (queue only).
 // With a queue only the first argument of a direction has a gradient (keys and queue are constants); in_batch
 // gives both. Terms: positive, the mean similarity of query and key.
-Loss info_nce(const Var& query, const Var& key, const Var& queue, const InfoNceParams& p = {});
+struct QueueIds {
+  Tensor rows{}, queue{};  // i64 [N] and [K], or both undefined: nothing is left out
+};
+Loss info_nce(const Var& query, const Var& key, const Var& queue, const InfoNceParams& p = {},
+              const QueueIds& ids = {});
 
 }  // namespace juxta::ssl

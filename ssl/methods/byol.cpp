@@ -10,9 +10,9 @@
 // Buffers: the target's BN runs in training mode on its own batches and keeps its own statistics.
 #include "nn/heads.h"
 #include "ssl/losses/without_negatives.h"
+#include "ssl/methods/ema_schedule.h"
 #include "ssl/methods/systems.h"
 #include "ssl/momentum/ema.h"
-#include "ssl/optim/schedules.h"
 
 namespace juxta::ssl {
 
@@ -21,7 +21,7 @@ namespace {
 class Byol : public Method {
  public:
   void fields(Fields& f) override {
-    f("momentum", momentum_, "EMA momentum at the start; rises to 1");
+    momentum_.fields(f);
     f("projection_dim", projection_dim_, "size of z");
     f("projection_hidden", projection_hidden_, "hidden size of projector and predictor");
     f("asymmetric_views", asymmetric_views_,
@@ -52,8 +52,7 @@ class Byol : public Method {
     const Var p1 = predictor_(z1, context.nn), p2 = predictor_(z2, context.nn);
     const auto [t1, t2] = targets(batch, context);
     const Loss loss = negative_cosine(p1, p2, t1, t2, {.form = CosineForm::byol});
-    if (context.minimize(loss.loss))
-      ema_.update(momentum_cosine(momentum_, context.step, context.total_steps));
+    if (context.minimize(loss.loss)) ema_.update(momentum_.at(context.step, context.total_steps));
     return {loss.loss.item(), figures_of(loss), z1.value(), z2.value()};
   }
 
@@ -86,7 +85,7 @@ class Byol : public Method {
     return {t1, t2};
   }
 
-  double momentum_ = 0.99;
+  EmaSchedule momentum_{0.99, "cosine"};
   int64_t projection_dim_ = 128, projection_hidden_ = 512;
   bool asymmetric_views_ = true;
   Network online_, target_;

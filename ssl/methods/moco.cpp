@@ -12,9 +12,11 @@
 // key batch is permuted before and restored after, so that a query and its key do not share their companions.
 #include "nn/heads.h"
 #include "ssl/losses/batch_contrastive.h"
+#include "ssl/methods/ema_schedule.h"
 #include "ssl/methods/systems.h"
 #include "ssl/momentum/ema.h"
 #include "ssl/momentum/queue.h"
+#include "ssl/momentum/shuffle_bn.h"
 
 namespace juxta::ssl {
 
@@ -24,10 +26,13 @@ class Moco : public Method {
  public:
   void fields(Fields& f) override {
     f("temperature", temperature_, "tau of InfoNCE");
-    f("momentum", momentum_, "EMA momentum of the key network");
+    momentum_.fields(f);
     f("queue", queue_size_, "keys held as negatives");
     f("queue_init", queue_init_, "random unit rows (MoCo), or empty: only pushed keys count",
       {"random", "empty"});
+    f("queue_overflow", queue_overflow_, "a batch that reaches the end goes on at the start, or is cut there",
+      {"wrap", "truncate"});
+    f("mask_same_id", mask_same_id_, "keys of the query's own image, from earlier epochs, are no negatives");
     f("projection_dim", projection_dim_, "size of q and k");
     f("projection_hidden", projection_hidden_, "hidden size of the head; 0: as wide as the features");
     f("bn_groups", bn_groups_,
@@ -44,8 +49,9 @@ class Moco : public Method {
     key_ = Network(task.model, projection_hidden_, projection_dim_, init);
     ema_ = EmaTeacher(nn::named_state(query_), nn::named_state(key_), EmaOrder::before_forward,
                       BufferPolicy::own);
-    queue_ = Queue(queue_size_, projection_dim_,
-                   queue_init_ == "random" ? QueueInit::random : QueueInit::empty, queue_rng);
+    queue_ =
+        Queue(queue_size_, projection_dim_, queue_init_ == "random" ? QueueInit::random : QueueInit::empty,
+              queue_rng, queue_overflow_ == "wrap" ? QueueOverflow::wrap : QueueOverflow::truncate);
     shuffles_ = Tensor::full({}, 0, DType::i64);
   }
 
@@ -53,7 +59,8 @@ class Moco : public Method {
     context.nn.bn_groups = bn_groups_;
     const Var q = l2_normalize(query_(batch["query"], context.nn));  // [B, D]
     const Tensor k = keys(batch["key"], context);                    // [B, D], constant
-    const Loss loss = info_nce(q, Var(k), Var(queue_.rows()), {.temperature = temperature_});
+    const QueueIds ids = mask_same_id_ ? QueueIds{batch.ids, queue_.ids()} : QueueIds{};
+    const Loss loss = info_nce(q, Var(k), Var(queue_.rows()), {.temperature = temperature_}, ids);
     context.minimize(loss.loss);
     queue_.push(k, batch.ids);
     return {loss.loss.item(), figures_of(loss), q.value(), k};
@@ -81,24 +88,21 @@ class Moco : public Method {
 
   Tensor keys(const Tensor& view, StepContext& context) {
     const NoGrad constant;
-    ema_.update(momentum_);
+    ema_.update(momentum_.at(context.step, context.total_steps));
     if (bn_groups_ == 1) return l2_normalize(key_(view, context.nn)).value();
     // The permutation is keyed by a counter that is part of the state.
     const std::vector<int64_t> order =
         epoch_order(view.size(0), stream_id("shuffle"), static_cast<int64_t>(shuffles_.item()));
     shuffles_.fill(shuffles_.item() + 1, "moco");
-    std::vector<int64_t> back(order.size());
-    for (size_t i = 0; i < order.size(); ++i) back[static_cast<size_t>(order[i])] = static_cast<int64_t>(i);
-    const auto index = [](const std::vector<int64_t>& v) {
-      return Tensor::from(std::span<const int64_t>(v), {static_cast<int64_t>(v.size())});
-    };
-    const Var k = l2_normalize(key_(index_select(Var(view), 0, index(order)), context.nn));
-    return index_select(k, 0, index(back)).value();
+    const Tensor perm = Tensor::from(std::span<const int64_t>(order), {view.size(0)});
+    return shuffled(Var(view), perm, [&](const Var& x) { return l2_normalize(key_(x, context.nn)); }).value();
   }
 
-  double temperature_ = 0.2, momentum_ = 0.99;
+  double temperature_ = 0.2;
+  EmaSchedule momentum_;
   int64_t queue_size_ = 4096, projection_dim_ = 128, projection_hidden_ = 0;
-  std::string queue_init_ = "random";
+  std::string queue_init_ = "random", queue_overflow_ = "wrap";
+  bool mask_same_id_ = false;
   int64_t bn_groups_ = 1;
   Network query_, key_;
   EmaTeacher ema_;

@@ -25,6 +25,10 @@ std::span<const Objective> signals_rows();
 std::span<const Objective> temperatures_rows();
 std::span<const Objective> video_rows();
 std::span<const Objective> vision_language_rows();
+std::span<const Objective> momentum_rows();
+std::span<const Objective> optim_rows();
+std::span<const Objective> ranking_rows();
+std::span<const Objective> text_metrics_rows();
 std::span<const Objective> without_negatives_rows();
 
 }  // namespace juxta::ssl

@@ -26,23 +26,6 @@ void TrainConfig::fields(Fields& f) {
   f("keep", keep, "checkpoints kept");
 }
 
-void OptimConfig::fields(Fields& f) {
-  f("name", name, "optimiser", {"sgd", "adam", "adamw", "lars", "lamb", "lion"});
-  f("lr", lr, "peak learning rate");
-  f("scale_lr", scale_lr, "multiply lr by batch / 256");
-  f("weight_decay", weight_decay, "not on biases, norm gains and tokens");
-  f("momentum", momentum, "sgd and lars");
-  f("nesterov", nesterov, "sgd");
-  f("beta1", beta1, "adam family and lion");
-  f("beta2", beta2, "adam family and lion");
-  f("eps", eps, "adam family");
-  f("trust", trust, "trust coefficient of lars");
-  f("schedule", schedule, "after the warm-up", {"cosine", "constant"});
-  f("warmup_steps", warmup_steps, "steps of linear warm-up");
-  f("warmup_epochs", warmup_epochs, "the same in epochs, used when warmup_steps is 0");
-  f("end_lr", end_lr, "learning rate the cosine ends at");
-}
-
 void DataConfig::fields(Fields& f) {
   f("path", path, "data set; --data overrides it");
   f("strict", strict, "a corrupt image is an error instead of a counted warning");

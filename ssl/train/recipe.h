@@ -7,6 +7,7 @@
 #include "nn/encoder.h"
 #include "ssl/methods/method.h"
 #include "ssl/train/fields.h"
+#include "ssl/train/optim_config.h"
 #include "ssl/views/views.h"
 
 namespace juxta::ssl {
@@ -27,22 +28,6 @@ struct TrainConfig {
   int64_t monitor_images = 5000;  // training images in the kNN bank of the monitor (all for `juxta eval`)
   double checkpoint_minutes = 5;
   int64_t keep = 2;  // checkpoints kept
-  void fields(Fields& f);
-};
-
-struct OptimConfig {
-  std::string name = "adamw";
-  double lr = 2e-3;       // peak, for this batch size (scale_lr: for a batch of 256)
-  bool scale_lr = false;  // lr x batch / 256
-  double weight_decay = 1e-4;
-  double momentum = 0.9;  // sgd, lars
-  bool nesterov = false;
-  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;  // adam family
-  double trust = 1e-3;                            // lars
-  std::string schedule = "cosine";                // after the warm-up: cosine to end_lr, or constant
-  int64_t warmup_steps = 0;
-  double warmup_epochs = 0;  // used when warmup_steps is 0
-  double end_lr = 0;
   void fields(Fields& f);
 };
 

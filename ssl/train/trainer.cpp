@@ -31,13 +31,6 @@ nn::ModelConfig model_for(const Recipe& r, const ImageSet& set) {
   return m;
 }
 
-OptimizerOptions optimizer_options(const OptimConfig& o) {
-  OptimizerOptions p;
-  p.momentum = o.momentum, p.nesterov = o.nesterov, p.beta1 = o.beta1, p.beta2 = o.beta2, p.eps = o.eps;
-  p.trust_coefficient = o.trust;
-  return p;
-}
-
 Task task_for(const Recipe& r, const ImageSet& train, int64_t total_steps) {
   return {model_for(r, train), train.size(), total_steps, r.train.batch, static_cast<uint64_t>(r.train.seed)};
 }
@@ -77,15 +70,9 @@ Trainer::Trainer(Recipe& recipe, const ImageData& data)
   if (recipe.view.normalize) stats_ = pixel_stats(data.train);
   recipe.method->build(task_for(recipe, data.train, std::max<int64_t>(total_steps_, 1)));
   const OptimConfig& o = recipe.optim;
-  optimizer_ = std::make_unique<Optimizer>(o.name, recipe.method->trainable(), optimizer_options(o));
-  lr_.base = o.scale_lr ? o.lr * static_cast<double>(t.batch) / 256.0 : o.lr;
-  lr_.end = o.schedule == "constant" ? lr_.base : o.end_lr;
-  lr_.steps = std::max<int64_t>(total_steps_, 1);
-  lr_.warmup = o.warmup_steps
-                   ? o.warmup_steps
-                   : static_cast<int64_t>(o.warmup_epochs * static_cast<double>(batches_per_epoch_));
-  lr_.warmup = std::min(lr_.warmup, lr_.steps - 1);
-  lr_.index = Warmup::skip_first;  // the first step already moves
+  optimizer_ = std::make_unique<Optimizer>(o.name, recipe.method->trainable(), o.options());
+  lr_ = o.lr_schedule(t.batch, batches_per_epoch_, total_steps_);
+  weight_decay_ = o.weight_decay_schedule(total_steps_);
 }
 
 Trainer::~Trainer() = default;
@@ -108,7 +95,7 @@ bool Trainer::minimize(const Var& loss, bool last_part) {
   const double clip = recipe_.train.clip_norm;
   grad_norm_ =
       clip > 0 ? clip_grad_norm(optimizer_->parameters(), clip) : grad_norm(optimizer_->parameters());
-  optimizer_->step(lr_at(step_), recipe_.optim.weight_decay);
+  optimizer_->step(lr_at(step_), weight_decay_.at(step_));
   optimizer_->zero_grad();
   return true;
 }
@@ -193,6 +180,16 @@ void Trainer::restore(const Checkpoint& c) {
   if (draws != c.extra.end()) dropout_rng_.set_draws(std::strtoull(draws->second.c_str(), nullptr, 10));
 }
 
+namespace {
+// Mean momentum coefficient of an adaptive optimiser's last step; NaN for the others.
+double mean_beta(const Optimizer& optimizer) {
+  double sum = 0, count = 0;
+  for (const double b : optimizer.last_beta())
+    if (std::isfinite(b)) sum += b, count += 1;
+  return sum / count;
+}
+}  // namespace
+
 RunSummary Trainer::train(const RunOptions& options) {
   namespace fs = std::filesystem;
   const TrainConfig& t = recipe_.train;
@@ -230,6 +227,7 @@ RunSummary Trainer::train(const RunOptions& options) {
                 {"grad_norm", grad_norm_},
                 {"images_per_second", rate},
                 {"seconds", seconds_}};
+      if (const double beta = mean_beta(*optimizer_); std::isfinite(beta)) f.push_back({"beta", beta});
       f.insert(f.end(), last_.terms.begin(), last_.terms.end());
       log.write("step", step_, f);
     }

@@ -61,7 +61,7 @@ class Trainer {
   std::optional<PixelStats> stats_;
   std::unique_ptr<Optimizer> optimizer_;
   int64_t batches_per_epoch_ = 0, total_steps_ = 0;
-  CosineSchedule lr_;
+  Schedule lr_, weight_decay_;
   // Position and streams: all of it is in the checkpoint.
   int64_t step_ = 0, epoch_ = 0, batch_ = 0;
   double seconds_ = 0;
