@@ -170,6 +170,15 @@ Var scatter_add(const Var& x, const Tensor& index, int64_t rows);  // out[index[
 Var patchify(const Var& x, int64_t patch);  // [N, H, W, C] -> [N, (H/p)(W/p), p p C], channels last inside
 Var unpatchify(const Var& x, int64_t patch, int64_t height, int64_t width);
 
+// ---- distance.cpp
+// |a_i - b_j|^2 of every pair, from the differences (no cancellation for close rows): a [M, D], b [N, D] ->
+// [M, N].
+Var pairwise_sq_distance(const Var& a, const Var& b);
+// A function of x that was computed outside the ops together with its derivative: `value` of one element,
+// `dx` of x's shape, both constants. The result has that value, and hands dx times its cotangent to x. For
+// rules over triplets and sorted rows, whose derivative is known in closed form.
+Var with_gradient(const Tensor& value, std::span<const Var> xs, std::span<const Tensor> dxs);
+
 // ---- contrast.cpp: see autograd/contrast.h for the fused similarity + masked log-sum-exp.
 
 }  // namespace juxta

@@ -97,4 +97,12 @@ using CheckpointFn = std::function<std::vector<Var>(std::span<const Var>)>;
 std::vector<Var> checkpoint(CheckpointFn fn, std::span<const Var> inputs);
 Var checkpoint(std::function<Var(const Var&)> fn, const Var& input);
 
+// fn on `rows` rows (axis 0) of the inputs at a time, each part a checkpoint, outputs joined: the graph holds
+// one part's activations, and gradients are those of the whole to rounding as long as fn treats rows
+// independently (GradCache, Gao et al. 2021, arXiv 2101.06983). A loss on the result sees all rows. rows 0:
+// fn on the whole, without a checkpoint.
+using ChunkFn = std::function<Var(std::span<const Var>)>;
+Var in_chunks(ChunkFn fn, std::span<const Var> inputs, int64_t rows);
+Var in_chunks(std::function<Var(const Var&)> fn, const Var& input, int64_t rows);
+
 }  // namespace juxta

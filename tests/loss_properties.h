@@ -21,6 +21,7 @@ struct Property {
   std::vector<const char*> constants{};   // never receive a gradient
   std::vector<const char*> absent{};      // optional inputs that this setting does without
   std::vector<const char*> unit{"queue"};
+  std::vector<const char*> positive{};                   // inputs with values between 0.1 and 1
   std::vector<std::pair<const char*, int64_t>> sizes{};  // of letters: {"K", 5}
   std::vector<std::pair<const char*, int64_t>>
       integers{};                                        // i64 input: values in [0, n); -n: 0, 1, .. in order

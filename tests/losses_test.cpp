@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/ops.h"
 #include "ssl/objectives/registry.h"
 #include "tests/harness.h"
 #include "tests/loss_properties.h"
@@ -70,11 +71,17 @@ std::vector<std::string> axes_of(const std::string& shape) {
   return axes;
 }
 
+// The size of an axis: N varies, other letters have theirs; "2M" and "V N" are products.
 int64_t size_of(const Property& p, const std::string& axis, int64_t n) {
   if (axis == "N") return n;
-  if (std::isdigit(static_cast<unsigned char>(axis[0]))) return std::stoll(axis);
+  if (std::isdigit(static_cast<unsigned char>(axis[0]))) {
+    size_t used = 0;
+    const int64_t factor = std::stoll(axis, &used);
+    return used == axis.size() ? factor : factor * size_of(p, axis.substr(used), n);
+  }
   for (const auto& [letter, size] : p.sizes)
     if (axis == letter) return size;
+  if (axis == "VN") return size_of(p, "V", n) * n;
   if (axis == "D") return 6;
   if (axis == "K") return 5;
   return 3;
@@ -129,6 +136,7 @@ Values random_inputs(const Property& p, int64_t n, uint64_t seed = 1) {
     }
     Tensor t = normal(dims, seed++);
     if (listed(p.unit, i.name)) make_unit(t);
+    if (listed(p.positive, i.name)) t = affine(sigmoid(Var(t)), 0.9, 0.1).value();
     v.emplace_back(name, t);
   }
   return v;

@@ -118,6 +118,12 @@ std::vector<Property> in_batch_properties() {
                   .constants = {"queue"},
                   .sizes = {{"M", 5}},
                   .equal_rows = [](double n, double k) { return std::log(n + k); }});
+  for (const char* negatives : {"batch", "all"})
+    rows.push_back({.loss = "cpc",
+                    .params = {{"negatives", negatives}},
+                    .batch = {"context", "latent"},
+                    .sizes = {{"T", 4}, {"S", 2}, {"C", 3}},
+                    .temperatures = {}});
   return rows;
 }
 

@@ -48,7 +48,8 @@ class Byol : public Method {
   }
 
   StepResult step(const Batch& batch, StepContext& context) override {
-    const Var z1 = online_(batch["view1"], context.nn), z2 = online_(batch["view2"], context.nn);  // [B, D]
+    const Var z1 = forward(online_, batch["view1"], context),
+              z2 = forward(online_, batch["view2"], context);  // [B, D]
     const Var p1 = predictor_(z1, context.nn), p2 = predictor_(z2, context.nn);
     const auto [t1, t2] = targets(batch, context);
     const Loss loss = negative_cosine(p1, p2, t1, t2, {.form = CosineForm::byol});
@@ -79,9 +80,13 @@ class Byol : public Method {
     void visit(nn::Visitor& v) { v("encoder", *encoder), v("projector", projector); }
   };
 
+  static Var forward(Network& network, const Var& x, const StepContext& context) {
+    return in_chunks([&](const Var& part) { return network(part, context.nn); }, x, context.chunk);
+  }
+
   std::pair<Var, Var> targets(const Batch& batch, StepContext& context) {
     const NoGrad constant;
-    const Var t1 = target_(batch["view1"], context.nn), t2 = target_(batch["view2"], context.nn);
+    const Var t1 = forward(target_, batch["view1"], context), t2 = forward(target_, batch["view2"], context);
     return {t1, t2};
   }
 

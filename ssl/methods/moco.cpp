@@ -57,8 +57,8 @@ class Moco : public Method {
 
   StepResult step(const Batch& batch, StepContext& context) override {
     context.nn.bn_groups = bn_groups_;
-    const Var q = l2_normalize(query_(batch["query"], context.nn));  // [B, D]
-    const Tensor k = keys(batch["key"], context);                    // [B, D], constant
+    const Var q = l2_normalize(forward(query_, batch["query"], context));  // [B, D]
+    const Tensor k = keys(batch["key"], context);                          // [B, D], constant
     const QueueIds ids = mask_same_id_ ? QueueIds{batch.ids, queue_.ids()} : QueueIds{};
     const Loss loss = info_nce(q, Var(k), Var(queue_.rows()), {.temperature = temperature_}, ids);
     context.minimize(loss.loss);
@@ -86,16 +86,21 @@ class Moco : public Method {
     void visit(nn::Visitor& v) { v("encoder", *encoder), v("head", head); }
   };
 
+  static Var forward(Network& network, const Var& x, const StepContext& context) {
+    return in_chunks([&](const Var& part) { return network(part, context.nn); }, x, context.chunk);
+  }
+
   Tensor keys(const Tensor& view, StepContext& context) {
     const NoGrad constant;
     ema_.update(momentum_.at(context.step, context.total_steps));
-    if (bn_groups_ == 1) return l2_normalize(key_(view, context.nn)).value();
+    if (bn_groups_ == 1) return l2_normalize(forward(key_, Var(view), context)).value();
     // The permutation is keyed by a counter that is part of the state.
     const std::vector<int64_t> order =
         epoch_order(view.size(0), stream_id("shuffle"), static_cast<int64_t>(shuffles_.item()));
     shuffles_.fill(shuffles_.item() + 1, "moco");
     const Tensor perm = Tensor::from(std::span<const int64_t>(order), {view.size(0)});
-    return shuffled(Var(view), perm, [&](const Var& x) { return l2_normalize(key_(x, context.nn)); }).value();
+    return shuffled(Var(view), perm, [&](const Var& x) { return l2_normalize(forward(key_, x, context)); })
+        .value();
   }
 
   double temperature_ = 0.2;

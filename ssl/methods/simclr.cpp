@@ -41,8 +41,9 @@ class SimClr : public Method {
   StepResult step(const Batch& batch, StepContext& context) override {
     // Two passes: batch norm sees each view's batch by itself, as the paper's per-device statistics and the
     // peers do.
-    const Var z1 = head_(encoder_->features(batch["view1"], context.nn), context.nn);  // [B, D]
-    const Var z2 = head_(encoder_->features(batch["view2"], context.nn), context.nn);
+    const auto network = [&](const Var& x) { return head_(encoder_->features(x, context.nn), context.nn); };
+    const Var z1 = in_chunks(network, batch["view1"], context.chunk);  // [B, D]
+    const Var z2 = in_chunks(network, batch["view2"], context.chunk);
     const Loss loss = nt_xent(z1, z2, {.temperature = temperature_});
     context.minimize(loss.loss);
     return {loss.loss.item(), figures_of(loss), z1.value(), z2.value()};

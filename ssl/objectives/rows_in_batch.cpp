@@ -1,6 +1,9 @@
+#include "autograd/ops.h"
 #include "ssl/losses/decoupled.h"
+#include "ssl/losses/grad_cache.h"
 #include "ssl/losses/image_text.h"
 #include "ssl/losses/in_batch.h"
+#include "ssl/losses/predictive.h"
 #include "ssl/objectives/rows.h"
 
 namespace juxta::ssl {
@@ -23,6 +26,33 @@ constexpr InputRow kMetricViews[] = {{"z1", "[N, D]"}, {"z2", "[N, D]"}};
 constexpr InputRow kSlip[] = {
     {"image", "[N, D]"}, {"text", "[N, D]"}, {"logit_scale", "[1]"}, {"aug1", "[N, E]"}, {"aug2", "[N, E]"}};
 constexpr InputRow kAnchorQueue[] = {{"anchor", "[N, D]"}, {"positive", "[N, D]"}, {"queue", "[M, D]"}};
+constexpr InputRow kSequences[] = {
+    {"context", "[N, T, C]"}, {"latent", "[N, T, D]"}, {"weight", "[S, D, C]"}};
+
+// Two towers rep = tanh((x * drop) a^T + b) c^T, encoded in chunks with their dropout masks.
+constexpr InputRow kTowers[] = {{"x", "[N, I]"},        {"y", "[N k, I]"},     {"drop_x", "[N, I]"},
+                                {"drop_y", "[N k, I]"}, {"ax", "[H, I]"},      {"bx", "[H]"},
+                                {"cx", "[D, H]"},       {"ay", "[H, I]"},      {"by", "[H]"},
+                                {"cy", "[D, H]"},       {"logit_scale", "[1]"}};
+Outcome run_grad_cache(const Inputs& in, Params& f) {
+  const auto p = f.read<GradCacheParams>();
+  const auto encode = [&](const std::string& side, int64_t chunk) {
+    const Var a = in["a" + side], b = in["b" + side], c = in["c" + side];
+    const std::vector<Var> rows{in[side], in["drop_" + side]};
+    return in_chunks(
+        [=](std::span<const Var> part) { return linear(tanh(linear(mul(part[0], part[1]), a, b)), c, {}); },
+        rows, chunk);
+  };
+  const std::vector<Var> reps{encode("x", p.chunk_x), encode("y", p.chunk_y)};
+  Outcome out = grad_cache(reps[0], reps[1], in["logit_scale"], p);
+  out.terms.emplace_back("rep_x", stop_gradient(reps[0]));
+  out.terms.emplace_back("rep_y", stop_gradient(reps[1]));
+  if (!out.loss.requires_grad()) return out;
+  const std::vector<Tensor> cache = grad({&out.loss, 1}, reps, {}, true);
+  out.terms.emplace_back("cache_x", Var(cache[0]));
+  out.terms.emplace_back("cache_y", Var(cache[1]));
+  return out;
+}
 
 constexpr Objective kRows[] = {
     {"dcl", "DCL", "Yeh et al. 2022, arXiv 2110.06848",
@@ -114,6 +144,15 @@ constexpr Objective kRows[] = {
      [](const Inputs& in, Params& f) {
        return npc_multiplier(in["z1"], in["z2"], f.read<NpcMultiplierParams>());
      }},
+    {"cpc", "CPC", "van den Oord et al. 2018, arXiv 1807.03748",
+     "L = mean_(k,t,i) CE over candidates of z_{t+k}^T W_k c_t", Kind::loss, Across::negatives, kSequences,
+     list_params<CpcParams>,
+     [](const Inputs& in, Params& f) {
+       return cpc(in["context"], in["latent"], in["weight"], f.read<CpcParams>());
+     }},
+    {"grad_cache", "GradCache", "Gao et al. 2021, arXiv 2101.06983",
+     "L = CE(e^logit_scale x Y^T); embeddings made in chunks, their gradients cached, chunks made again",
+     Kind::layer, Across::negatives, kTowers, list_params<GradCacheParams>, run_grad_cache},
 };
 
 }  // namespace

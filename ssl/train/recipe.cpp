@@ -17,6 +17,8 @@ void TrainConfig::fields(Fields& f) {
   f("seed", seed, "of initialisation, order, views and dropout");
   f("dtype", dtype, "of activations: f32 or bf16");
   f("accumulate", accumulate, "parts a batch is split into, gradients averaged");
+  f("chunk", chunk,
+    "images a network sees at a time; gradients are the whole batch's; 0: all (batch norm sees parts)");
   f("clip_norm", clip_norm, "largest global gradient norm; 0: no clipping");
   f("workers", workers, "threads that render views ahead");
   f("log_every", log_every, "steps between lines of metrics.jsonl");
@@ -109,6 +111,7 @@ Recipe parse_recipe(const std::string& toml, const std::string& where,
            ": train.dtype: expected f32 or bf16, got ", r.train.dtype);
   JX_CHECK(r.train.epochs >= 0 && r.train.max_steps >= 0, where,
            ": train.epochs and train.max_steps must not be negative");
+  JX_CHECK(r.train.chunk >= 0, where, ": train.chunk: expected 0 (the batch) or more, got ", r.train.chunk);
   JX_CHECK(r.train.accumulate >= 1 && r.train.batch % r.train.accumulate == 0, where,
            ": train.accumulate: ", r.train.accumulate, " does not divide train.batch ", r.train.batch);
   return r;

@@ -19,8 +19,11 @@ struct TrainConfig {
   double max_seconds = 0;  // 0: no limit; only cuts the run, schedules do not see it
   int64_t batch = 256;
   int64_t seed = 0;
-  DType dtype = DType::f32;       // of activations: f32, or bf16 with f32 parameters, statistics and losses
-  int64_t accumulate = 1;         // parts that a batch is split into; gradients are averaged over them
+  DType dtype = DType::f32;  // of activations: f32, or bf16 with f32 parameters, statistics and losses
+  int64_t accumulate = 1;    // parts that a batch is split into; gradients are averaged over them
+  // GradCache: images that a network holds activations of at a time; 0: the batch. The loss sees the whole
+  // batch, and gradients are the whole batch's to rounding; batch norm sees each part by itself.
+  int64_t chunk = 0;
   double clip_norm = 0;           // largest global gradient norm, 0: no clipping
   int64_t workers = 1;            // threads that render views ahead
   int64_t log_every = 20;         // steps between lines of metrics.jsonl

@@ -116,6 +116,7 @@ double Trainer::step_once(Loader& loader) {
     context.epoch = epoch_;
     context.nn = {.training = true, .rng = &dropout_rng_};
     context.last_part = part + 1 == parts;
+    context.chunk = recipe_.train.chunk;
     context.minimize = [&](const Var& l) { return minimize(l, part + 1 == parts); };
     last_ = recipe_.method->step(b, context);
     loss += last_.loss / static_cast<double>(parts);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "ssl/views/crop.h"
 #include "tensor/parallel.h"
 #include "tensor/rng.h"
 
@@ -29,9 +30,19 @@ class Numbers {
   uint64_t index_ = 0;
 };
 
-// Random resized crop: area and log-aspect uniform; a box that does not fit is clipped to the image (after
-// torchvision's ten tries the clip is what remains, too).
+// Random resized crop: area and log-aspect uniform. Either a box of fractional pixels, clipped to the image
+// where it does not fit, or whole pixels by search.
 void draw_crop(const ViewConfig& c, Numbers& u, ViewParams& v) {
+  if (c.crop_search) {
+    std::array<double, 4 * kCropTries> uniforms;
+    for (double& x : uniforms) x = u.next();
+    const CropBox box = search_crop(v.height, v.width, {c.min_crop, c.max_crop, c.min_aspect}, uniforms);
+    v.x = static_cast<float>(box.left);
+    v.y = static_cast<float>(box.top);
+    v.w = static_cast<float>(box.width);
+    v.h = static_cast<float>(box.height);
+    return;
+  }
   const double H = v.height, W = v.width, bound = -std::log(c.min_aspect);
   const double area = u.next(c.min_crop, c.max_crop) * H * W, aspect = std::exp(u.next(-bound, bound));
   const double w = std::min(std::sqrt(area * aspect), W), h = std::min(std::sqrt(area / aspect), H);
@@ -43,11 +54,11 @@ void draw_crop(const ViewConfig& c, Numbers& u, ViewParams& v) {
 
 void draw_jitter(const ViewConfig& c, Numbers& u, int64_t channels, ViewParams& v) {
   v.jitter = u.chance(c.jitter);
-  const auto factor = [&](double s) { return static_cast<float>(u.next(std::max(0.0, 1.0 - s), 1.0 + s)); };
+  const auto factor = [&](double s) { return static_cast<float>(jitter_factor(s, u.next())); };
   v.brightness = factor(c.brightness);
   v.contrast = factor(c.contrast);
   v.saturation = factor(c.saturation);
-  v.hue = static_cast<float>(u.next(-c.hue, c.hue));
+  v.hue = static_cast<float>(hue_turn(c.hue, u.next()));
   for (int i = 3; i > 0; --i) {  // Fisher-Yates
     const int k = static_cast<int>(u.next() * (i + 1));
     if (c.shuffle_jitter) std::swap(v.order[i], v.order[k]);
@@ -61,6 +72,7 @@ void ViewConfig::fields(Fields& f) {
   f("min_crop", min_crop, "smallest area of the random crop, as a fraction");
   f("max_crop", max_crop, "largest area of the random crop");
   f("min_aspect", min_aspect, "aspect ratios are log-uniform in [this, 1 / this]");
+  f("crop_search", crop_search, "crops of whole pixels by torchvision's ten tries");
   f("flip", flip, "probability of a horizontal flip");
   f("jitter", jitter, "probability of colour jitter");
   f("brightness", brightness, "brightness factors U(1 - this, 1 + this)");

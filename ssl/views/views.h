@@ -15,8 +15,9 @@ namespace juxta::ssl {
 struct ViewConfig {
   double min_crop = 0.2, max_crop = 1.0;  // area of the crop, as a fraction of the image
   double min_aspect = 0.75;               // aspect log-uniform in [min_aspect, 1 / min_aspect]
-  double flip = 0.5;                      // probability of a horizontal flip
-  double jitter = 0.8;                    // probability of colour jitter
+  bool crop_search = false;  // whole pixels by torchvision's ten tries (crop.h), instead of clipping
+  double flip = 0.5;         // probability of a horizontal flip
+  double jitter = 0.8;       // probability of colour jitter
   double brightness = 0.4, contrast = 0.4, saturation = 0.4;  // factors U(1 - s, 1 + s)
   double hue = 0.1;                                           // turns U(-h, h)
   double gain = 0.0;                                          // gain per channel U(1 - g, 1 + g)
