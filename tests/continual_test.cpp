@@ -8,7 +8,6 @@
 #include "ssl/data/gridworld.h"
 #include "ssl/data/mixture.h"
 #include "ssl/data/rehearsal.h"
-#include "ssl/eval/feature_prediction.h"
 #include "ssl/losses/continual.h"
 #include "ssl/losses/hard_negatives.h"
 #include "ssl/losses/temperatures.h"
@@ -179,21 +178,6 @@ TEST(GridWorld, RefusesBadInput) {
         gridworld_features(world, Tensor::zeros({1, 5, 2}, DType::i64));
       },
       {"objects", "0 to 2", "3"});
-}
-
-TEST(FeaturePrediction, ExactWhereItCanBe) {
-  const Tensor z = normal({12, 3}, 1), w = normal({3, 2}, 2);
-  const Tensor f = affine(matmul(Var(z), Var(w)), 1.0, 0.25).value();
-  const FeaturePrediction r = feature_prediction_error(z, f, z, f);
-  EXPECT_LT(r.fpe, 1e-24);
-  EXPECT_LT(max_abs_diff(r.w, w.transpose(0, 1)), 1e-12);
-  EXPECT_NEAR(r.b.at({0}), 0.25, 1e-12);
-  expect_error(
-      [&] {
-        feature_prediction_error(z, f, normal({4, 2}, 1), f);
-      },
-      {"feature_prediction_error", "test_z"});
-  expect_error([&] { feature_prediction_error(z, f, z, f, -1); }, {"ridge"});
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 #include "ssl/data/gridworld.h"
 #include "ssl/data/mixture.h"
 #include "ssl/data/rehearsal.h"
-#include "ssl/eval/feature_prediction.h"
 #include "ssl/losses/continual.h"
 #include "ssl/losses/hard_negatives.h"
 #include "ssl/momentum/class_queue.h"
@@ -34,8 +33,6 @@ constexpr InputRow kUniforms[] = {{"size", "i64 [N, 2]"},
 constexpr InputRow kWorld[] = {{"cells", "i64 [P, T, 2]"}, {"objects", "i64 [O, 2]"},
                                {"scale", "[O + 2]"},       {"weights", "[O + 2]"},
                                {"queries", "i64 [Q, 3]"},  {"pairs", "i64 [R, 2]"}};
-constexpr InputRow kReadout[] = {
-    {"train_z", "[N, D]"}, {"train_f", "[N, K]"}, {"test_z", "[M, D]"}, {"test_f", "[M, K]"}};
 
 struct HardnessParams {
   double temperature = 0.2;
@@ -171,22 +168,6 @@ Outcome run_gridworld(const Inputs& in, Params& f) {
            {"labels", Var(preference_labels(world, features, in.tensor("pairs")))}}};
 }
 
-struct ReadoutParams {
-  double ridge = 0;
-  void fields(Params& f) { f("ridge", ridge); }
-};
-Outcome run_readout(const Inputs& in, Params& f) {
-  const FeaturePrediction r =
-      feature_prediction_error(in.tensor("train_z"), in.tensor("train_f"), in.tensor("test_z"),
-                               in.tensor("test_f"), f.read<ReadoutParams>().ridge);
-  return {{},
-          {{"W", Var(r.w)},
-           {"b", Var(r.b)},
-           {"mse", Var(r.mse)},
-           {"fpe", figure(r.fpe)},
-           {"nfpe", figure(r.nfpe)}}};
-}
-
 constexpr const char* kBehaviour = "Wang & Liu 2021, arXiv 2012.09740";
 constexpr const char* kCoconut = "Cappellazzo et al. 2023, arXiv 2310.02699";
 constexpr const char* kAdaInf = "Wang et al. 2024, arXiv 2403.12448";
@@ -252,9 +233,6 @@ constexpr Objective kRows[] = {
     {"gridworld_features", "SIRL", "Bobu et al. 2023, arXiv 2301.00810",
      "features = scale * path means of object distances, x, |x - y|", Kind::rule, Across::local, kWorld,
      list_params<GridParams>, run_gridworld},
-    {"feature_prediction_error", "SIRL", "Bobu et al. 2023, arXiv 2301.00810",
-     "min_W,b |z W^T + b - f|^2 + ridge |W|^2 on training samples; error on test samples", Kind::metric,
-     Across::local, kReadout, list_params<ReadoutParams>, run_readout},
 };
 
 }  // namespace
