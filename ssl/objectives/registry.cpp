@@ -15,6 +15,7 @@ constexpr std::span<const Objective> (*kFamilies[])() = {
     in_batch_rows,
     multiview_rows,
     metric_losses_rows,
+    multi_stage_rows,
     pairs_rows,
     scores_rows,
     without_negatives_rows,

@@ -15,6 +15,7 @@ std::span<const Objective> graphs_rows();
 std::span<const Objective> in_batch_rows();
 std::span<const Objective> masks_rows();
 std::span<const Objective> metric_losses_rows();
+std::span<const Objective> multi_stage_rows();
 std::span<const Objective> metrics_rows();
 std::span<const Objective> multiview_rows();
 std::span<const Objective> pairs_rows();
