@@ -131,6 +131,8 @@ Tensor cell_distances(const char* loss, const Tensor& coord1, const Tensor& coor
 Var pixel_propagation(const Var& feat, const Var& weight, const Var& bias, const PixelPropagationParams& p) {
   constexpr const char* kName = "pixel_propagation";
   check_map(kName, "feat", feat);
+  check_finite(kName, {"weight", weight});
+  check_finite(kName, {"bias", bias});
   JX_CHECK(p.gamma > 0 && std::isfinite(p.gamma), kName, ": gamma: expected a positive number, got ",
            p.gamma);
   JX_CHECK(p.clamp >= 0 && p.clamp <= 1, kName, ": clamp: expected 0 to 1, got ", p.clamp);
@@ -153,6 +155,8 @@ Var pixel_propagation(const Var& feat, const Var& weight, const Var& bias, const
 
 Loss pixpro(const PixelViews& x, const Var& weight, const Var& bias, const PixProParams& p) {
   check_views("pixpro", x);
+  check_finite("pixpro", {"weight", weight});
+  check_finite("pixpro", {"bias", bias});
   check_ratio("pixpro", p.pos_ratio);
   const Tensor distance = cell_distances("pixpro", x.coord1, x.coord2, x.proj1.size(1), x.proj1.size(2));
   const Pairs there = near(distance, p.pos_ratio, false),
