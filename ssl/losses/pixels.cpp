@@ -148,7 +148,9 @@ Var pixel_propagation(const Var& feat, const Var& weight, const Var& bias, const
   Var similarity = clamp(matmul(x, transpose(x, 1, 2)), p.clamp, std::numeric_limits<double>::infinity());
   if (p.gamma < 1) similarity = affine(similarity, 1.0, 1e-6);
   if (p.gamma != 1) similarity = p.gamma == 2 ? square(similarity) : pow(similarity, p.gamma);
-  Var value = p.transform_layers == 1 ? linear(flat, weight, bias) : flat;
+  Var value = p.transform_layers == 1
+                  ? linear(flat, at_least_f32(weight), bias.defined() ? at_least_f32(bias) : bias)
+                  : flat;
   if (p.normalize_value) value = l2_normalize(value);
   return reshape(matmul(similarity, value), feat.dims());
 }
