@@ -93,9 +93,10 @@ void training_step(benchmark::State& state, const Workload& w, DType dtype) {
   state.SetItemsProcessed(state.iterations() * w.batch);
 }
 
-void loss_alone(benchmark::State& state) {
+void loss_alone(benchmark::State& state, DType dtype) {
   constexpr int64_t kRows = 8192, kDim = 128;
-  const Var z1 = Var::leaf(random({kRows, kDim}, 1)), z2 = Var::leaf(random({kRows, kDim}, 2));
+  const Var z1 = Var::leaf(random({kRows, kDim}, 1).to(dtype)),
+            z2 = Var::leaf(random({kRows, kDim}, 2).to(dtype));
   for (auto _ : state) {
     Var a = z1, b = z2;
     a.clear_grad(), b.clear_grad();
@@ -117,9 +118,10 @@ int main(int argc, char** argv) {
       benchmark::RegisterBenchmark(concat("step/", w.name, "/", d).c_str(), training_step, w, d)
           ->Unit(benchmark::kMillisecond)
           ->UseRealTime();
-  benchmark::RegisterBenchmark("step/ntxent_8192/f32", loss_alone)
-      ->Unit(benchmark::kMillisecond)
-      ->UseRealTime();
+  for (DType d : {DType::f32, DType::bf16})
+    benchmark::RegisterBenchmark(concat("step/ntxent_8192/", d).c_str(), loss_alone, d)
+        ->Unit(benchmark::kMillisecond)
+        ->UseRealTime();
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
 }

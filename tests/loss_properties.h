@@ -30,6 +30,7 @@ struct Property {
   bool finite_differences =
       true;              // false: the gradient is not the derivative (stop-gradients inside); say why
   int64_t smallest = 1;  // N below it is an error or undefined
+  const ssl::Objective* row = nullptr;  // of a loss that the registry does not list
 };
 
 std::vector<Property> batch_contrastive_properties();
@@ -53,5 +54,6 @@ std::vector<Property> temperatures_properties();
 std::vector<Property> video_properties();
 std::vector<Property> vision_language_properties();
 std::vector<Property> without_negatives_properties();
+std::vector<Property> your_loss_properties();
 
 }  // namespace juxta::test

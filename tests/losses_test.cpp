@@ -39,7 +39,8 @@ const std::vector<Property>& properties() {
                               signals_properties,
                               temperatures_properties,
                               video_properties,
-                              vision_language_properties})
+                              vision_language_properties,
+                              your_loss_properties})
       for (Property& p : family()) rows.push_back(std::move(p));
     return rows;
   }();
@@ -87,8 +88,10 @@ int64_t size_of(const Property& p, const std::string& axis, int64_t n) {
   return 3;
 }
 
+const Objective& row_of(const Property& p) { return p.row ? *p.row : ssl::objective(p.loss); }
+
 const ssl::InputRow& row_of(const Property& p, const std::string& name) {
-  const ssl::InputRow* row = ssl::find_input(ssl::objective(p.loss), name);
+  const ssl::InputRow* row = ssl::find_input(row_of(p), name);
   JX_CHECK(row, p.loss, ": no input ", name);
   return *row;
 }
@@ -123,7 +126,7 @@ Tensor integers_for(const Property& p, const std::string& name, Dims dims, uint6
 // Random values for every input of the loss that this setting takes, f64.
 Values random_inputs(const Property& p, int64_t n, uint64_t seed = 1) {
   Values v;
-  for (const ssl::InputRow& i : ssl::objective(p.loss).inputs) {
+  for (const ssl::InputRow& i : row_of(p).inputs) {
     if (listed(p.absent, i.name)) continue;
     Dims dims;
     for (const std::string& axis : axes_of(i.shape)) dims.push_back(size_of(p, axis, n));
@@ -163,7 +166,7 @@ ParamTexts params_with(const Property& p, const ParamTexts& more) {
 }
 
 Result run(const Property& p, const Values& values, const ParamTexts& more = {}, DType dtype = DType::f64) {
-  const Objective& row = ssl::objective(p.loss);
+  const Objective& row = row_of(p);
   ssl::Inputs in(row.name);
   for (const auto& [name, t] : values)
     in.add(name, is_float(t.dtype()) ? Var::leaf(t.to(dtype).clone()) : Var(t));
@@ -291,7 +294,7 @@ TEST(Losses, GradientsMatchFiniteDifferences) {
         which.push_back(i);
       }
       const OpFn op = [&](std::span<const Var> in) {
-        const Objective& row = ssl::objective(p.loss);
+        const Objective& row = row_of(p);
         ssl::Inputs named(row.name);
         for (size_t i = 0; i < v.size(); ++i) {
           const auto at = std::find(which.begin(), which.end(), i);
@@ -330,7 +333,7 @@ TEST(Losses, TemperaturesFromTinyToLarge) {
 TEST(Losses, Bf16EmbeddingsGiveF32Losses) {
   for (const Property& p : properties()) {
     if (p.batch.empty()) continue;
-    const Objective& row = ssl::objective(p.loss);
+    const Objective& row = row_of(p);
     Values v = random_inputs(p, 9);
     const Result wide = run(p, v);
     ssl::Inputs in(row.name);

@@ -128,6 +128,31 @@ TEST(Trainer, SchedulesOfRecipes) {
   expect_rates({"optim.schedule=cosine", lr, "optim.endpoint=true"}, cosine);
 }
 
+// GradCache: the whole loss and the weights after training are those of whole batches, to rounding.
+TEST(Trainer, ChunkedStepsAreThoseOfTheWholeBatch) {
+  const ImageData data = stripes();
+  const std::vector<std::string> vit{"model.name=vit_tiny", "model.width=16", "model.depth=2",
+                                     "model.heads=2",       "model.patch=4",  "model.layer_scale=0",
+                                     "optim.name=sgd",      "optim.lr=0.1",   "optim.momentum=0.9"};
+  const TempDir dir;
+  for (const char* method : {"moco", "simclr"}) {
+    std::vector<std::string> settings = vit;
+    settings.emplace_back(method == std::string("moco") ? "method.queue=24"
+                                                        : "method.projection_batch_norm=false");
+    const Checkpoint whole = trained(data, method, settings, dir / (method + std::string("_whole")), false);
+    settings.emplace_back("train.chunk=5");
+    const Checkpoint parts = trained(data, method, settings, dir / (method + std::string("_parts")), false);
+    double largest = 0;
+    ASSERT_EQ(whole.tensors.size(), parts.tensors.size());
+    for (size_t i = 0; i < whole.tensors.size(); ++i) {
+      const Tensor &a = whole.tensors[i].second, &b = parts.tensors[i].second;
+      if (a.dtype() == DType::f32) largest = std::max(largest, max_abs_diff(a, b));
+    }
+    EXPECT_LT(largest, 1e-4) << method;
+    EXPECT_GT(largest, 0) << method << ": the same bits: were there chunks?";
+  }
+}
+
 TEST(Trainer, OptimiserSettingsOfRecipes) {
   const OptimConfig defaults;
   OptimConfig c;
