@@ -55,4 +55,22 @@ struct SlipParams {
 Loss slip(const Var& image, const Var& text, const Var& logit_scale, const Var& aug1, const Var& aug2,
           const SlipParams& p = {});
 
+enum class PairSum { avg, sum };
+
+struct Cl2lParams {
+  double label_smoothing = 0.1;  // of the local pairs
+  PairSum reduction = PairSum::avg;
+  void fields(Params& f) { f("label_smoothing", label_smoothing), f("reduction", reduction, {"avg", "sum"}); }
+};
+
+// CL2L, the stronger recipe of CLIP (Fini et al. 2023, arXiv 2305.08675). z_image, z_text [N, D]: one weak
+// view; h_image, h_text [A, N, E]: A strong views through projectors of their own, undefined for A = 0, which
+// is CLIP. All vectors are scaled to unit length here; the scales are logarithms.
+//   g_i = mean CE(s Z_i Z_t^T),  l_i = mean_{a,b} mean CE_eps(s' H_i^a H_t^bT)        and alike g_t, l_t
+//   L = 1/2 [ (g_i + A l_i)/(1 + A) + (g_t + A l_t)/(1 + A) ]                         sum: twice that
+//   CE_eps of row i: log sum_j e^{s_ij} - (1 - eps) s_ii - eps/N sum_j s_ij
+// Terms: image_global g_i, text_global g_t, image_local l_i, text_local l_t (0 for A = 0).
+Loss cl2l(const Var& z_image, const Var& z_text, const Var& logit_scale, const Var& h_image,
+          const Var& h_text, const Var& h_logit_scale, const Cl2lParams& p = {});
+
 }  // namespace juxta::ssl
