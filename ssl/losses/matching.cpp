@@ -99,9 +99,13 @@ DcdWeights dcd_weights(const Matrix& teacher, bool dynamic) {
   std::vector<double> entropy;
   double total = 0;
   for (int64_t i = 0; i < b; ++i) {
-    const Eigen::ArrayXd e = (teacher.row(i).array() - teacher.row(i).maxCoeff()).exp().transpose();
-    const Eigen::ArrayXd prob = e / e.sum();
-    entropy.push_back(-(prob > 0).select(prob * prob.max(1e-300).log(), 0.0).sum());
+    const double top = teacher.row(i).maxCoeff();
+    double sum = 0, weighted = 0;  // of e^x and e^x x, x = t - top
+    for (int64_t c = 0; c < teacher.cols(); ++c) {
+      const double x = teacher(i, c) - top, e = std::exp(x);
+      sum += e, weighted += e * x;
+    }
+    entropy.push_back(std::log(sum) - weighted / sum);
     total += entropy.back();
   }
   if (total > 0)
@@ -221,9 +225,11 @@ Loss rerank_loss(const Var& hidden, const Var& token_yes, const Var& token_no, c
   if (p.loss == RerankForm::sft) {
     const Var each = where(exists, softplus(neg(mul(sign, difference))), zeros_like(z_yes));
     Var samples = sum(each, {1});
-    if (p.reduction == RerankReduction::document) {
-      const Var count = sum(where(exists, affine(zeros_like(z_yes), 1.0, 1.0), zeros_like(z_yes)), {1});
-      samples = div(samples, count);
+    if (p.reduction ==
+        RerankReduction::document) {  // over all documents of the batch; samples average to that
+      int64_t count = 0;
+      for (int64_t i = 0; i < exists.numel(); ++i) count += exists.data<bool>()[i];
+      samples = affine(samples, static_cast<double>(groups) / static_cast<double>(count), 0.0);
     }
     return result(samples, "score", sigmoid(difference));
   }

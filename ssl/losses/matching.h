@@ -57,7 +57,7 @@ enum class RerankDirection { cl, sft };
 struct RerankParams {
   RerankForm loss = RerankForm::url;
   double temperature = 1;                              // of cl
-  RerankReduction reduction = RerankReduction::group;  // of sft: sum of a group, or mean over its documents
+  RerankReduction reduction = RerankReduction::group;  // of sft: sum of a group, or mean over all documents
   RerankWeight weight = RerankWeight::sft;             // of url; base: 1
   RerankDirection direction = RerankDirection::sft;
   double tau = 0;  // of url with weight base: 0 where the right answer's probability exceeds 1 - tau
@@ -72,7 +72,7 @@ struct RerankParams {
 // C, D]: one query per group, document 0 is relevant; token_yes, token_no [D]; mask i64 [G, C] (0: no
 // document there) or undefined. z_y = token_yes . h, z_n = token_no . h.
 //   cl   mean_g -log[ e^{z_y(h_0)/t} / sum_j e^{z_y(h_j)/t} ]
-//   sft  mean_g sum_j (or mean_j) -log sigma(+-(z_y - z_n)(h_j)),  + for j = 0
+//   sft  mean_g sum_j -log sigma(+-(z_y - z_n)(h_j)),  + for j = 0;  document: the mean over all documents
 //   url  mean_g [ -W+ d(h_0) + sum_j W-_j d(h_j) ],  W constants, d = z_y or z_y - z_n: a gradient, not a
 //   figure
 // W of cl: W-_j = softmax_j(z_y), W+ their sum; of sft: W+ = P(no | h_0), W-_j = P(yes | h_j). Terms: score

@@ -23,8 +23,9 @@ Matrix pair_weights(const char* who, const Tensor& sim, int64_t n, const std::ve
   JX_CHECK(s.rows() == n && s.cols() >= n, who, ": expected [", n, ", ", n, " or more], got ", sim);
   Matrix w(n, n);
   for (int64_t i = 0; i < n; ++i) {
-    const auto row = s.row(i).head(n).array();
-    w.row(i) = (row - row.maxCoeff()).exp();
+    const double top = s.row(i).head(n).maxCoeff();
+    // std::exp, not Eigen's, which stays above 0: whether all weights are 0 decides
+    for (int64_t j = 0; j < n; ++j) w(i, j) = std::exp(s(i, j) - top);
     w.row(i) /= w.row(i).sum();
     for (int64_t j = 0; j < n; ++j)
       if (ids[static_cast<size_t>(j)] == ids[static_cast<size_t>(i)]) w(i, j) = 0;
