@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "autograd/ops.h"
+#include "ssl/eval/reward.h"
 #include "ssl/losses/policy.h"
 #include "tests/harness.h"
 

@@ -59,6 +59,13 @@ void check_embeddings(const char* loss, std::initializer_list<Named> inputs) {
   }
 }
 
+std::vector<int64_t> integers_for(const char* loss, const char* name, const Tensor& t, const Dims& dims) {
+  JX_CHECK(t.defined() && t.dtype() == DType::i64 && t.dims() == dims, loss, ": ", name, ": expected i64 ",
+           dims, ", got ", t);
+  const Tensor flat = t.to(kCpu).contiguous();
+  return {flat.data<int64_t>(), flat.data<int64_t>() + flat.numel()};
+}
+
 Var at_least_f32(const Var& x) { return x.dtype() == DType::bf16 ? cast(x, DType::f32) : x; }
 
 void check_temperature(const char* loss, double temperature, const char* name) {

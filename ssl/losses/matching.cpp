@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "autograd/ops.h"
-#include "ssl/eval/matrix.h"
 
 namespace juxta::ssl {
 
@@ -56,8 +55,7 @@ Loss albef_mlm(const Var& logits, const Tensor& teacher_logits, const Tensor& la
   check_finite(kLoss, {"logits", logits});
   check_finite(kLoss, {"teacher_logits", Var(teacher_logits)});
   const int64_t words = logits.size(2), places = logits.size(0) * logits.size(1);
-  const std::vector<int64_t> label =
-      integers_of("albef_mlm: labels", labels, {logits.size(0), logits.size(1)});
+  const std::vector<int64_t> label = integers_for(kLoss, "labels", labels, {logits.size(0), logits.size(1)});
   std::vector<int64_t> masked, word;
   for (int64_t i = 0; i < places; ++i) {
     const int64_t w = label[static_cast<size_t>(i)];
@@ -72,10 +70,13 @@ Loss albef_mlm(const Var& logits, const Tensor& teacher_logits, const Tensor& la
     const Var none = affine(sum(flat), 0.0, 0.0);
     return {none, {{"loss_hard", stop_gradient(none)}, {"loss_soft", stop_gradient(none)}}};
   }
-  const Tensor at = tensor_of(std::span<const int64_t>(masked));
+  const auto tensor_of = [](const std::vector<int64_t>& v) {
+    return Tensor::from(std::span<const int64_t>(v), {static_cast<int64_t>(v.size())});
+  };
+  const Tensor at = tensor_of(masked);
   const Var x = index_select(flat, 0, at);
   const Var teacher = index_select(reshape(at_least_f32(Var(teacher_logits)), {places, words}), 0, at);
-  const Var hard = cross_entropy(x, tensor_of(std::span<const int64_t>(word)));
+  const Var hard = cross_entropy(x, tensor_of(word));
   const Var soft = soft_cross_entropy(x, softmax(teacher).value());
   const Var samples = add(affine(hard, 1.0 - p.alpha, 0.0), affine(soft, p.alpha, 0.0));
   return {mean(samples),
@@ -90,8 +91,9 @@ struct DcdWeights {
 };
 
 // In double: where a teacher is nearly certain, the shares of tiny entropies count.
-DcdWeights dcd_weights(const Matrix& teacher, bool dynamic) {
-  const int64_t b = teacher.rows();
+DcdWeights dcd_weights(const Tensor& teacher_score, bool dynamic) {
+  const Tensor teacher = teacher_score.to(DType::f64).contiguous();
+  const int64_t b = teacher.size(0), c = teacher.size(1);
   const double even = 1.0 / static_cast<double>(b);
   DcdWeights w{std::vector<double>(static_cast<size_t>(b), even),
                std::vector<double>(static_cast<size_t>(b), even)};
@@ -99,10 +101,11 @@ DcdWeights dcd_weights(const Matrix& teacher, bool dynamic) {
   std::vector<double> entropy;
   double total = 0;
   for (int64_t i = 0; i < b; ++i) {
-    const double top = teacher.row(i).maxCoeff();
+    const double* row = teacher.data<double>() + i * c;
+    const double top = *std::max_element(row, row + c);
     double sum = 0, weighted = 0;  // of e^x and e^x x, x = t - top
-    for (int64_t c = 0; c < teacher.cols(); ++c) {
-      const double x = teacher(i, c) - top, e = std::exp(x);
+    for (int64_t k = 0; k < c; ++k) {
+      const double x = row[k] - top, e = std::exp(x);
       sum += e, weighted += e * x;
     }
     entropy.push_back(std::log(sum) - weighted / sum);
@@ -127,10 +130,12 @@ Loss dcd_loss(const Var& student_score, const Tensor& teacher_score, const DcdPa
   check_temperature(kLoss, p.temperature);
   check_alpha(kLoss, p.alpha);
   const int64_t b = student_score.size(0), c = student_score.size(1);
-  const DcdWeights w = dcd_weights(matrix_of("dcd_loss: teacher_score", teacher_score, 1), p.dynamic);
+  const DcdWeights w = dcd_weights(teacher_score, p.dynamic);
   const Var s = at_least_f32(student_score), t = at_least_f32(Var(teacher_score));
-  const Var u(tensor_of(std::span<const double>(w.uncertainty)).to(s.dtype()));
-  const Var r(tensor_of(std::span<const double>(w.distill)).to(s.dtype()));
+  const auto constant = [&](const std::vector<double>& v) {
+    return Var(Tensor::from(std::span<const double>(v), {b}).to(s.dtype()));
+  };
+  const Var u = constant(w.uncertainty), r = constant(w.distill);
   const Var squares = mean(square(sub(t, s)), {1});
   const Var distill = p.per_sample ? mul(r, squares) : affine(squares, 1.0 / static_cast<double>(b), 0.0);
   // BCE with logits: softplus(-s) for the true caption, softplus(s) for the others
@@ -152,7 +157,7 @@ namespace {
 Tensor documents(const Tensor& mask, int64_t groups, int64_t columns) {
   Tensor exists = Tensor::full({groups, columns}, 1.0, DType::boolean);
   if (!mask.defined()) return exists;
-  const std::vector<int64_t> given = integers_of("rerank_loss: mask", mask, {groups, columns});
+  const std::vector<int64_t> given = integers_for("rerank_loss", "mask", mask, {groups, columns});
   for (int64_t i = 0; i < groups * columns; ++i) {
     const bool there = given[static_cast<size_t>(i)] != 0;
     JX_CHECK(there || i % columns != 0,

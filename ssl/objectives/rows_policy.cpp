@@ -1,4 +1,5 @@
 #include "autograd/ops.h"
+#include "ssl/eval/reward.h"
 #include "ssl/losses/policy.h"
 #include "ssl/objectives/rows.h"
 
