@@ -5,6 +5,7 @@
 #include "ssl/data/hyper_pixels.h"
 #include "ssl/data/multi_stage.h"
 #include "ssl/losses/pixels.h"
+#include "ssl/losses/vicregl.h"
 #include "tests/harness.h"
 
 namespace juxta::test {
@@ -50,6 +51,16 @@ TEST(Pixels, Errors) {
   expect_error([&] { pixel_propagation(x, {}, {}); }, {"pixel_propagation", "weight"});
   expect_error([&] { pixel_propagation(x, {}, {}, {.transform_layers = 2}); }, {"transform_layers", "2"});
   expect_error([&] { pixel_propagation(x, {}, {}, {.gamma = 0, .transform_layers = 0}); }, {"gamma"});
+}
+
+TEST(VicRegL, Errors) {
+  const Var g(normal({2, 3}, 1)), map(normal({2, 4, 3}, 2));
+  const Tensor grid = normal({2, 4, 2}, 3), other = normal({2, 3, 2}, 3);
+  EXPECT_TRUE(std::isfinite(vicregl({g, g, map, map, grid, grid}).loss.item()));  // fewer cells than matches
+  expect_error([&] { vicregl({g, g, map, map, grid, other}); }, {"vicregl", "grid2"});
+  expect_error([&] { vicregl({g, g, map, g, grid, grid}); }, {"vicregl", "map2"});
+  expect_error([&] { vicregl({g, g, map, map, grid, grid}, {.num_matches = {3}}); }, {"num_matches", "two"});
+  expect_error([&] { vicregl({g, g, map, map, grid, grid}, {.alpha = 2}); }, {"alpha", "2"});
 }
 
 TEST(HyperPixels, Errors) {

@@ -36,6 +36,16 @@ std::vector<Property> dense_properties() {
        .constants = {"key", "key_grid", "query_backbone", "key_backbone", "queue", "queue_dense"},
        .unit = {"queue", "queue_dense"},
        .sizes = {{"S", 3}, {"K", 5}}},
+      // S = 4 cells with 3 and 2 kept: ties in distance do not happen with random places
+      {.loss = "vicregl",
+       .params = {{"num_matches", "[3, 2]"}},
+       .batch = {"global1", "global2", "map1", "map2", "grid1", "grid2"},
+       .swaps = {{"global1", "global2"}, {"map1", "map2"}, {"grid1", "grid2"}},
+       .constants = {"grid1", "grid2"},
+       .sizes = {{"S", 4}, {"C", 3}},
+       .temperatures = {},
+       .equal_rows = [](double, double) { return 25 * (1 - 0.01) * (0.75 + 0.25 * 2); },
+       .smallest = 2},
   };
 }
 

@@ -2,6 +2,7 @@
 #include "autograd/ops.h"
 #include "ssl/data/hyper_pixels.h"
 #include "ssl/losses/pixels.h"
+#include "ssl/losses/vicregl.h"
 #include "ssl/objectives/rows.h"
 
 namespace juxta::ssl {
@@ -41,6 +42,8 @@ constexpr InputRow kDense[] = {
     {"queue", "[K, D]"},
     {"queue_dense", "[K, D]"},
 };
+constexpr InputRow kLocal[] = {{"global1", "[N, D]"}, {"global2", "[N, D]"},  {"map1", "[N, S, C]"},
+                               {"map2", "[N, S, C]"}, {"grid1", "[N, S, 2]"}, {"grid2", "[N, S, 2]"}};
 constexpr InputRow kMask[] = {{"mask", "i64 [N, H, W]"}};
 
 PixelViews views(const Inputs& in) {
@@ -80,6 +83,15 @@ constexpr Objective kRows[] = {
        return dense_cl({in["query"], in["key"], in["query_grid"], in["key_grid"], in.tensor("query_backbone"),
                         in.tensor("key_backbone"), in["queue"], in["queue_dense"]},
                        f.read<DenseClParams>());
+     }},
+    {"vicregl", "VICRegL", "Bardes et al. 2022, arXiv 2210.01571",
+     "L = alpha V(global1, global2) + (1 - alpha) V(matched cells, by features and by place); V: vicreg, cov "
+     "/ 2",
+     Kind::loss, Across::statistics, kLocal, list_params<VicRegLParams>,
+     [](const Inputs& in, Params& f) {
+       return vicregl(
+           {in["global1"], in["global2"], in["map1"], in["map2"], in.tensor("grid1"), in.tensor("grid2")},
+           f.read<VicRegLParams>());
      }},
     {"hyper_pixel_labels", "HPCL-Net", "Zhou et al. 2023, arXiv 2308.01251",
      "frac = #ones / #known under a cell; label by low and high, boundary between", Kind::rule, Across::local,
