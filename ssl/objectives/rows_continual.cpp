@@ -5,6 +5,7 @@
 #include "ssl/losses/continual.h"
 #include "ssl/losses/hard_negatives.h"
 #include "ssl/momentum/class_queue.h"
+#include "ssl/objectives/history.h"
 #include "ssl/objectives/rows.h"
 #include "ssl/views/crop.h"
 
@@ -53,25 +54,13 @@ struct ClassQueueParams {
   int64_t classes = 2, size = 4096, max_per_step = 64;
   void fields(Params& f) { f("classes", classes), f("size", size), f("max_per_step", max_per_step); }
 };
-// Copies of a tensor after every step, as one.
-struct Steps {
-  Tensor all;
-  void put(int64_t s, int64_t steps, const Tensor& t) {
-    if (!all.defined()) {
-      Dims dims{steps};
-      for (const int64_t d : t.dims()) dims.push_back(d);
-      all = Tensor::empty(dims, t.dtype());
-    }
-    all.select(0, s).copy_from(t, "objectives");
-  }
-};
 Outcome run_class_queue(const Inputs& in, Params& f) {
   const auto p = f.read<ClassQueueParams>();
   const Tensor &batch = in.tensor("batch"), &labels = in.tensor("labels");
   JX_CHECK(batch.ndim() == 3 && labels.ndim() == 2 && labels.size(0) == batch.size(0),
            "class_queue: batch: expected [S, B, D] with labels [S, B], got ", batch, " and ", labels);
   ClassQueue queue(p.classes, p.size, batch.size(2), batch.dtype());
-  Steps keys, count, ptr;
+  History keys, count, ptr;
   for (int64_t s = 0; s < batch.size(0); ++s) {
     queue.push(batch.select(0, s), labels.select(0, s).contiguous(), p.max_per_step);
     keys.put(s, batch.size(0), queue.keys());

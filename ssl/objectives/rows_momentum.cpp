@@ -4,6 +4,7 @@
 #include "ssl/momentum/ema.h"
 #include "ssl/momentum/queue.h"
 #include "ssl/momentum/shuffle_bn.h"
+#include "ssl/objectives/history.h"
 #include "ssl/objectives/rows.h"
 
 namespace juxta::ssl {
@@ -12,20 +13,6 @@ namespace {
 
 // Row t of [T, ..] as a tensor of its own.
 Tensor at_step(const Tensor& x, int64_t t) { return x.select(0, t).clone(); }
-
-// A tensor [T, ..] that is written one step at a time.
-struct History {
-  Tensor all;
-  void put(int64_t t, int64_t steps, const Tensor& value) {
-    if (!all.defined()) {
-      Dims dims{steps};
-      for (int d = 0; d < value.ndim(); ++d) dims.push_back(value.size(d));
-      all = Tensor::empty(dims, value.dtype());
-    }
-    Tensor slot = all.select(0, t);
-    slot.copy_from(value, "history");
-  }
-};
 
 Tensor floats(const std::vector<double>& v) {
   return Tensor::from(std::span<const double>(v), {static_cast<int64_t>(v.size())});

@@ -1,0 +1,21 @@
+#pragma once
+// Outputs of rows that run several steps: one tensor [steps, ..] per figure.
+#include "tensor/tensor.h"
+
+namespace juxta::ssl {
+
+// A tensor [steps, ..] that is written one step at a time, with the dims and dtype of the first value.
+struct History {
+  Tensor all;
+  void put(int64_t step, int64_t steps, const Tensor& value) {
+    if (!all.defined()) {
+      Dims dims{steps};
+      for (const int64_t d : value.dims()) dims.push_back(d);
+      all = Tensor::empty(dims, value.dtype());
+    }
+    Tensor slot = all.select(0, step);
+    slot.copy_from(value, "history");
+  }
+};
+
+}  // namespace juxta::ssl
