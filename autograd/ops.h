@@ -179,6 +179,14 @@ Var pairwise_sq_distance(const Var& a, const Var& b);
 // rules over triplets and sorted rows, whose derivative is known in closed form.
 Var with_gradient(const Tensor& value, std::span<const Var> xs, std::span<const Tensor> dxs);
 
+// ---- linalg.cpp. Matrices are the last two axes, f32 or f64; computed in double.
+// Lower L with (a + a^T) / 2 = L L^T. Error naming the matrix that is not positive definite.
+Var cholesky(const Var& a);
+// x with l x = b: lower triangular l [.., N, N] (what is above the diagonal is not read), b [.., N, M].
+Var triangular_solve(const Var& l, const Var& b);
+// [.., M, N] -> [.., min(M, N)], descending. Gradient U diag(dy) V^T; values that are 0 to rounding get none.
+Var singular_values(const Var& x);
+
 // ---- contrast.cpp: see autograd/contrast.h for the fused similarity + masked log-sum-exp.
 
 }  // namespace juxta

@@ -120,7 +120,10 @@ Tensor integers_for(const Property& p, const std::string& name, Dims dims, uint6
   for (const auto& [key, n] : p.integers)
     if (name == key) below = n;
   if (below > 0) return indices(dims, seed, below);
-  return Tensor::arange(dims.size() ? dims[0] : 1);
+  Tensor in_order = Tensor::empty(dims, DType::i64);
+  for (int64_t i = 0; i < in_order.numel(); ++i)
+    in_order.write<int64_t>("test")[i] = dims.size() ? i % dims[dims.size() - 1] : 0;
+  return in_order;
 }
 
 // Random values for every input of the loss that this setting takes, f64.
