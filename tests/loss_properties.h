@@ -24,7 +24,7 @@ struct Property {
   std::vector<const char*> positive{};                   // inputs with values between 0.1 and 1
   std::vector<std::pair<const char*, int64_t>> sizes{};  // of letters: {"K", 5}
   std::vector<std::pair<const char*, int64_t>>
-      integers{};                                        // i64 input: values in [0, n); -n: 0, 1, .. along the last axis
+      integers{};  // i64 input: values in [0, n); -n: 0, 1, .. along the last axis
   std::vector<const char*> temperatures{"temperature"};  // parameters tried from 0.002 to 10; {} for none
   double (*equal_rows)(double n, double k) = nullptr;    // the loss when all vectors of every input are equal
   bool finite_differences =
