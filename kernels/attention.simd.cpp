@@ -244,7 +244,8 @@ template <class T>
 struct BackwardSpace {
   ScoreGradSpace<T> scores;
   Word *k, *v, *q, *dout, *dout_columns;  // panels of k and v (A), of blocks of q and dout (B)
-  float *dv, *delta;
+  Word* out;                              // of a block of out (A)
+  float *dv, *delta, *products;
   explicit BackwardSpace(const ScoreRule<T>& r) {
     in_arena([&](Arena& a) {
       scores.take(a, r);
@@ -255,21 +256,20 @@ struct BackwardSpace {
       dout_columns = a.take(words_b<T>(r.D, kLanes));
       dv = a.take(r.Tk * scores.ld);
       delta = a.take(kLanes);
+      out = a.take(words_a<T>(kLanes, r.D));
+      products = a.take(kLanes * kLanes);
     });
   }
 };
 
-// delta of each lane: dout . out; 0 in lanes without a query.
+// delta of each lane: dout . out; 0 in lanes without a query. The diagonal of a product by the micro-kernel
+// that makes dp: where one key takes all the weight, out is its value, and dp - delta is 0 to the last bit.
 template <class T>
-void load_delta(const AttentionBwd<T>& a, const QueryBlock& at, int64_t first, float* delta) {
+void load_delta(const AttentionBwd<T>& a, const BackwardSpace<T>& m, const QueryBlock& at, int64_t first) {
   const ScoreRule<T>& r = a.rule;
-  for (int i = 0; i < kLanes; ++i) {
-    F32 sum(0.0f);
-    const T *x = a.dout + first + i * r.H * r.D, *y = a.out + first + i * r.H * r.D;
-    if (i < at.n)
-      for_lanes(r.D, [&](int64_t d, int n) { sum = fma(load_part(x + d, n), load_part(y + d, n), sum); });
-    delta[i] = reduce_add(sum);
-  }
+  pack_rows_of<T>(m.out, a.out + first, r.H * r.D, at.n, r.D);
+  multiply_to_tile<T>(m.out, m.dout, panel_steps<T>(r.D), at.n, at.n, m.products);
+  for (int i = 0; i < kLanes; ++i) m.delta[i] = i < at.n ? m.products[i * kLanes + i] : 0.0f;
 }
 
 // lse of each lane in units of log 2; +inf, hence p = 0, in lanes without a query.
@@ -295,7 +295,7 @@ void backward_block(const AttentionBwd<T>& a, const BackwardSpace<T>& m, const S
   if (a.dv) pack_columns_of<T>(m.dout_columns, a.dout + first, row, at.n, r.D);
   F32 lse[2], delta[2];
   load_lse(a, at, lse);
-  load_delta(a, at, first, m.delta);
+  load_delta(a, m, at, first);
   for (int v = 0; v < 2; ++v) delta[v] = load(m.delta + v * kWidth);
 
   const bool scores = out.dq || out.dk || out.dbias;
