@@ -129,6 +129,18 @@ TEST(Swav, AQueueCountsOnceItIsFull) {
   EXPECT_DOUBLE_EQ(swav(z, c, normal({2, 0, 4}, 3)).loss.item(), without);
 }
 
+TEST(Swav, PrototypesAreRenormalisedInPlace) {
+  Tensor c = rows({3, 4, 0, 0, 0, 2}, 2);
+  renormalise_rows(c);
+  EXPECT_LT(max_abs_diff(c, rows({0.6, 0.8, 0, 0, 0, 1}, 2)), 1e-15);
+  expect_error(
+      [&] {
+        Tensor flat = normal({3}, 1);
+        renormalise_rows(flat);
+      },
+      {"renormalise_rows", "x", "[K, D]"});
+}
+
 TEST(Swav, RefusesBadInput) {
   const Var z(normal({2, 3, 4}, 1)), c(normal({5, 4}, 2)), scale(Tensor::zeros({1}, DType::f64));
   expect_error([&] { swav(slice(z, 0, 0, 1), c, {}); }, {"swav", "z", "two views"});
@@ -172,6 +184,28 @@ TEST(Prototypes, RefuseBadInput) {
   one.density.write<double>("test")[3] = 0;
   expect_error([&] { proto_nce(q, q, c, ids({0, 1, 2}), {one}); }, {"density0", "positive", "cluster 3"});
   expect_error([&] { proto_nce(q, q, c, index, {}); }, {"proto_nce", "centroid0"});
+}
+
+TEST(Prototypes, NoSampledNegatives) {
+  // One sample, no queue, no other prototype: nothing repels.
+  const Var q(normal({1, 4}, 1));
+  const Clustering one{ids({0, 1}), normal({2, 4}, 2), Tensor::full({2}, 0.1, DType::f64), ids({})};
+  const Loss loss = proto_nce(q, q, normal({0, 4}, 3), ids({1}), {one});
+  EXPECT_NEAR(loss.loss.item(), 0, 1e-15);
+}
+
+TEST(KMeans, FarFromTheOriginAndTies) {
+  // Products of rows and centroids lose all digits of distances near 1 at 1e4 in single precision; the
+  // nearest centroid is still found, and ties go to the first.
+  Tensor x = normal({300, 3}, 1), c = normal({7, 3}, 2);
+  for (Tensor* t : {&x, &c}) *t = affine(Var(*t), 1.0, 1e4).value();
+  const Tensor xf = x.to(DType::f32), cf = c.to(DType::f32);
+  const Tensor wanted =
+      argmax(neg(pairwise_sq_distance(Var(xf.to(DType::f64)), Var(cf.to(DType::f64)))).value(), -1);
+  const Tensor label = kmeans(xf, cf, 0).label;
+  for (int64_t i = 0; i < 300; ++i) EXPECT_EQ(label.at({i}), wanted.at({i})) << i;
+  const Tensor same = rows({1, 2, 1, 2, 1, 2}, 2);
+  for (int64_t i = 0; i < 3; ++i) EXPECT_EQ(kmeans(same, same, 1).label.at({i}), 0);
 }
 
 TEST(Dyce, FillsClustersAndEnhances) {

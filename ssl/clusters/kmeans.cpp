@@ -1,41 +1,91 @@
 #include "ssl/clusters/kmeans.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "autograd/ops.h"
 #include "ssl/losses/loss.h"
+#include "tensor/parallel.h"
 
 namespace juxta::ssl {
 
 namespace {
 
-constexpr int64_t kBlock = 256;  // rows whose distances to all centroids are held at a time
+constexpr int64_t kBlock = 1024;  // rows whose distances to all centroids are held at a time
 
 struct Assignment {
   Tensor label;        // i64 [n]
   double inertia = 0;  // sum of the distances to the chosen centroids
 };
 
-// Distances of a block of rows to all centroids, [block, K]; smaller is nearer.
-using Distance = Var (*)(const Var& rows, const Var& centroids);
-Var euclidean(const Var& rows, const Var& centroids) { return pairwise_sq_distance(rows, centroids); }
-Var angular(const Var& rows, const Var& centroids) {
-  return affine(matmul(rows, transpose(centroids, 0, 1)), -1.0, 1.0);
+// Smaller is nearer: |c|^2 / 2 - x . c, half the squared distance less |x|^2 / 2; unit rows: - x . c.
+struct Centres {
+  Var transposed;      // [D, K]
+  Var half_square{};   // [K]; undefined for unit rows
+  double largest = 0;  // |c|
+};
+Centres centres_of(const Tensor& centroids, bool unit) {
+  const Var c(centroids);
+  const Tensor length = norm(c, {1}).value().to(DType::f64);
+  Centres of{transpose(c, 0, 1)};
+  of.largest = *std::max_element(length.data<double>(), length.data<double>() + length.numel());
+  if (!unit) of.half_square = affine(sum(square(c), {1}), 0.5, 0.0);
+  return of;
 }
 
-Assignment assign(const Tensor& x, const Tensor& centroids, Distance distance) {
-  const int64_t n = x.size(0), k = centroids.size(0);
-  Assignment a{Tensor::empty({n}, DType::i64)};
+// What the row and a centroid are apart, in double: |x - c|^2, or 1 - x . c for unit rows.
+template <class T>
+double apart(const T* x, const T* c, int64_t d, bool unit) {
+  double total = unit ? 1 : 0;
+  for (int64_t j = 0; j < d; ++j) {
+    const auto a = static_cast<double>(x[j]), b = static_cast<double>(c[j]);
+    total += unit ? -a * b : (a - b) * (a - b);
+  }
+  return total;
+}
+
+// The matrix product finds the centroids that could be nearest, to within its rounding; exact distances
+// choose among them, so that neither cancellation nor the order of a product's sums decides.
+template <class T>
+void assign_block(const Tensor& rows, const Tensor& centroids, const Centres& of, int64_t* label,
+                  double* distance) {
+  const int64_t n = rows.size(0), d = rows.size(1), k = centroids.size(0);
+  const bool unit = !of.half_square.defined();
+  const Var products = neg(matmul(Var(rows), of.transposed));
+  const Tensor cost = (unit ? products : add(products, of.half_square)).value();
+  const Tensor length = norm(Var(rows), {1}).value().to(DType::f64);
+  const double rounding = static_cast<double>(std::numeric_limits<T>::epsilon()) * static_cast<double>(d + 4);
+  parallel_for(n, grain_for(k), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const T* row = cost.data<T>() + i * k;
+      const double least = static_cast<double>(*std::min_element(row, row + k));
+      const double margin = 2 * rounding * of.largest * (length.data<double>()[i] + of.largest);
+      distance[i] = std::numeric_limits<double>::infinity();
+      for (int64_t c = 0; c < k; ++c) {
+        if (static_cast<double>(row[c]) > least + margin) continue;
+        const double exact = apart(rows.data<T>() + i * d, centroids.data<T>() + c * d, d, unit);
+        if (exact < distance[i]) distance[i] = exact, label[i] = c;
+      }
+    }
+  });
+}
+
+// Rows to centroids in their dtype, f32 or f64.
+Assignment assign(const Tensor& x, const Tensor& centroids, bool unit) {
+  const int64_t n = x.size(0);
+  const Centres of = centres_of(centroids, unit);
+  Assignment a{Tensor::zeros({n}, DType::i64)};
+  std::vector<double> distance(static_cast<size_t>(std::min(n, kBlock)));
   for (int64_t begin = 0; begin < n; begin += kBlock) {
     const int64_t end = std::min(begin + kBlock, n);
-    const Var d = distance(Var(x.slice(0, begin, end)), Var(centroids));
-    const Tensor best = argmax(neg(d).value(), -1), wide = d.value().to(DType::f64);
-    for (int64_t i = 0; i < end - begin; ++i) {
-      const int64_t label = best.data<int64_t>()[i];
-      a.label.write<int64_t>("kmeans")[begin + i] = label;
-      a.inertia += wide.data<double>()[i * k + label];
-    }
+    int64_t* label = a.label.write<int64_t>("kmeans") + begin;
+    const Tensor rows = x.slice(0, begin, end);
+    if (x.dtype() == DType::f64)
+      assign_block<double>(rows, centroids, of, label, distance.data());
+    else
+      assign_block<float>(rows, centroids, of, label, distance.data());
+    for (int64_t i = 0; i < end - begin; ++i) a.inertia += distance[static_cast<size_t>(i)];
   }
   return a;
 }
@@ -48,17 +98,18 @@ void check(const char* who, const char* name, const Tensor& x, const Tensor& cen
   JX_CHECK(rounds >= 0, who, ": rounds: expected 0 or more, got ", rounds);
 }
 
-KMeans lloyd(const Tensor& x, const Tensor& start, int64_t rounds, Distance distance, bool unit) {
+KMeans lloyd(const Tensor& given, const Tensor& start, int64_t rounds, bool unit) {
   const NoGrad no_grad;
+  const Tensor x = at_least_f32(Var(given)).value().contiguous();
   KMeans result;
-  result.centroids = start.clone();
+  result.centroids = at_least_f32(Var(start)).value().clone();
   for (int64_t r = 0; r < rounds; ++r) {
-    const Assignment a = assign(x, result.centroids, distance);
+    const Assignment a = assign(x, result.centroids, unit);
     result.inertia_before.push_back(a.inertia);
     const Tensor means = label_means(x, a.label, result.centroids);
     result.centroids = unit ? l2_normalize(Var(means)).value() : means;
   }
-  const Assignment last = assign(x, result.centroids, distance);
+  const Assignment last = assign(x, result.centroids, unit);
   result.label = last.label;
   result.inertia = last.inertia;
   return result;
@@ -102,12 +153,12 @@ Tensor label_means(const Tensor& x, const Tensor& labels, const Tensor& before) 
 
 KMeans kmeans(const Tensor& x, const Tensor& centroids, int64_t rounds) {
   check("kmeans", "x", x, centroids, rounds);
-  return lloyd(x, centroids, rounds, euclidean, false);
+  return lloyd(x, centroids, rounds, false);
 }
 
 KMeans spherical_kmeans(const Tensor& features, const Tensor& centroids, int64_t rounds) {
   check("spherical_kmeans", "features", features, centroids, rounds);
-  return lloyd(features, centroids, rounds, angular, true);
+  return lloyd(features, centroids, rounds, true);
 }
 
 KMeans best_kmeans(const Tensor& x, int64_t k, int64_t rounds, int64_t restarts, Rng& rng) {

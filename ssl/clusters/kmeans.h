@@ -9,7 +9,7 @@ namespace juxta::ssl {
 
 struct KMeans {
   Tensor label;                        // i64 [n], by the final centroids; ties go to the first
-  Tensor centroids;                    // [K, D], in the dtype of the rows
+  Tensor centroids;                    // [K, D], in the dtype of the rows (f32 for bf16)
   double inertia = 0;                  // sum_i |x_i - c_label(i)|^2 of those
   std::vector<double> inertia_before;  // the same before each round's update
 };

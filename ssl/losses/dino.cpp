@@ -119,8 +119,8 @@ Loss dino(const Var& student, const Var& teacher, const Var& center, const DinoP
   check_temperature("dino", p.student_temperature, "student_temperature");
   check_temperature("dino", p.teacher_temperature, "teacher_temperature");
   check_momentum("dino", "center_momentum", p.center_momentum);
-  JX_CHECK(p.sinkhorn_iterations >= 1, "dino: sinkhorn_iterations: expected at least 1, got ",
-           p.sinkhorn_iterations);
+  JX_CHECK(p.centering == Centering::mean || p.sinkhorn_iterations >= 1,
+           "dino: sinkhorn_iterations: expected at least 1, got ", p.sinkhorn_iterations);
   const Tensor q = p.centering == Centering::mean
                        ? centred_softmax(teacher, center, p.teacher_temperature)
                        : balanced_over_rows("dino", teacher, p.teacher_temperature, p.sinkhorn_iterations);

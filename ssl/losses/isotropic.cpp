@@ -9,8 +9,9 @@ namespace juxta::ssl {
 namespace {
 
 void check_views(const char* loss, Named x, const Var& like) {
-  JX_CHECK(x.value.defined() && is_float(x.value.dtype()) && x.value.ndim() == 3 && x.value.numel() > 0, loss,
-           ": ", x.name, ": expected a float tensor of three axes, got ", x.value);
+  JX_CHECK(x.value.defined() && is_float(x.value.dtype()) && x.value.ndim() == 3 && x.value.size(1) >= 1 &&
+               x.value.size(2) >= 1,
+           loss, ": ", x.name, ": expected a float tensor of three axes, got ", x.value);
   JX_CHECK(x.value.size(2) == like.size(2) && x.value.dtype() == like.dtype(), loss, ": ", x.name,
            ": expected embeddings like ", like, ", got ", x.value);
   check_finite(loss, x);
@@ -38,6 +39,7 @@ Loss lejepa(const Var& global_views, const Var& local_views, const Var& directio
   check_views("lejepa", {"global_views", global_views}, global_views);
   check_views("lejepa", {"local_views", local_views}, global_views);
   const int64_t n = global_views.size(1), d = global_views.size(2);
+  JX_CHECK(global_views.size(0) >= 1, "lejepa: global_views: expected at least one view, got ", global_views);
   JX_CHECK(local_views.size(1) == n, "lejepa: local_views: expected views of the same ", n, " images, got ",
            local_views);
   JX_CHECK(directions.defined() && is_float(directions.dtype()) && directions.ndim() == 2 &&
@@ -62,6 +64,7 @@ Loss mmcr(const Var& online, const Var& momentum, const MmcrParams& p) {
   check_views("mmcr", {"momentum", momentum}, online);
   JX_CHECK(momentum.dims() == online.dims(), "mmcr: momentum: expected ", online, " like online, got ",
            momentum);
+  JX_CHECK(online.numel() >= 1, "mmcr: online: expected at least one image, got ", online);
   JX_CHECK(std::isfinite(p.lambd), "mmcr: lambd: expected a number, got ", p.lambd);
   const Var parts[] = {at_least_f32(online), at_least_f32(momentum)};
   const Var all = cat(parts, 1), views = p.normalize ? l2_normalize(all) : all;

@@ -56,7 +56,7 @@ constexpr Objective kRows[] = {
      [](const Inputs& in, Params& f) { return mmcr(in["online"], in["momentum"], f.read<MmcrParams>()); }},
     {"w_mse", "W-MSE", "Ermolov et al. 2021, arXiv 2007.06346",
      "L = mean over pairs of views of 2 - 2 cos(w, w'),  w = L^-1 (z - mean),  Cov = L L^T", Kind::loss,
-     Across::statistics, kWhitened, list_params<WMseParams>,
+     Across::local, kWhitened, list_params<WMseParams>,
      [](const Inputs& in, Params& f) { return w_mse(in["z"], in.tensor("perm"), f.read<WMseParams>()); }},
     {"gram_anchor", "DINOv3", "Simeoni et al. 2025, arXiv 2508.10104", "L = mean (S S^T - T T^T)^2",
      Kind::loss, Across::local, kPatches, list_params<GramAnchorParams>,
