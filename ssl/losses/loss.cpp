@@ -66,6 +66,13 @@ std::vector<int64_t> integers_for(const char* loss, const char* name, const Tens
   return {flat.data<int64_t>(), flat.data<int64_t>() + flat.numel()};
 }
 
+void check_indices(const char* loss, const char* name, const Tensor& t, const Dims& dims, int64_t n) {
+  const std::vector<int64_t> values = integers_for(loss, name, t, dims);
+  for (size_t i = 0; i < values.size(); ++i)
+    JX_CHECK(values[i] >= 0 && values[i] < n, loss, ": ", name, ": expected values in [0, ", n, "), got ",
+             values[i], " at ", i);
+}
+
 Var at_least_f32(const Var& x) { return x.dtype() == DType::bf16 ? cast(x, DType::f32) : x; }
 
 void check_temperature(const char* loss, double temperature, const char* name) {

@@ -32,6 +32,8 @@ void check_embeddings(const char* loss, std::initializer_list<Named> inputs);
 void check_finite(const char* loss, Named input);
 // The elements in order; Error unless it is i64 of these dims.
 std::vector<int64_t> integers_for(const char* loss, const char* name, const Tensor& t, const Dims& dims);
+// Error unless `t` is i64 of these dims with every value in [0, n).
+void check_indices(const char* loss, const char* name, const Tensor& t, const Dims& dims, int64_t n);
 // bf16 as f32; f32 and f64 as they are.
 Var at_least_f32(const Var& x);
 // Error unless temperature > 0 and finite.
