@@ -13,7 +13,7 @@ std::vector<Property> graphs_properties() {
                   .batch = {"anchor", "other", "assign"},
                   .scale_free = {"anchor", "other", "proto0"},
                   .constants = {"proto0", "density0"},
-                  .positive = {"density0"},
+                  .positive = {"density#"},
                   .sizes = {{"R", 1}, {"K", 4}},
                   .integers = {{"assign", 4}},
                   .temperatures = {"tau"}});
