@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "autograd/ops.h"
+#include "ssl/clusters/density.h"
 #include "ssl/data/hyper_pixels.h"
 #include "ssl/data/multi_stage.h"
 #include "ssl/losses/pixels.h"
@@ -79,6 +80,22 @@ TEST(HyperPixels, Errors) {
         hyper_pixel_labels(Tensor::from<int64_t>({2}, {1, 1, 1}), {.stride = 1});
       },
       {"mask", "2"});
+}
+
+TEST(Density, SmallCaseByHand) {
+  // Cluster 0: two rows at distance 1; cluster 1 twice that; cluster 2 has one row and takes the largest.
+  const Tensor x = Tensor::from<double>({1, -1, 12, 8, 50}, {5, 1}),
+               c = Tensor::from<double>({0, 10, 49}, {3, 1});
+  const Tensor assign = Tensor::from<int64_t>({0, 0, 1, 1, 2}, {5});
+  const Tensor phi =
+      pcl_density(x, c, assign, {.temperature = 0.5, .low_percentile = 0, .high_percentile = 100});
+  EXPECT_NEAR(phi.at({0}), 0.3, 1e-14);  // 1 : 2 : 2 with mean 1/2
+  EXPECT_NEAR(phi.at({1}), 0.6, 1e-14);
+  EXPECT_NEAR(phi.at({2}), 0.6, 1e-14);
+  expect_error([&] { pcl_density(x, c, Tensor::full({5}, 3, DType::i64)); }, {"pcl_density", "assign", "3"});
+  expect_error([&] { pcl_density(x, c, assign, {.temperature = 0}); }, {"temperature"});
+  expect_error([&] { pcl_density(x, c, assign, {.smooth = 1}); }, {"smooth"});
+  expect_error([&] { pcl_density(x, x, Tensor::arange(5)); }, {"cluster of two rows"});
 }
 
 TEST(MultiStage, Errors) {

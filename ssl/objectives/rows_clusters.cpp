@@ -1,3 +1,4 @@
+#include "ssl/clusters/density.h"
 #include "ssl/clusters/dyce.h"
 #include "ssl/clusters/kmeans.h"
 #include "ssl/eval/clustering.h"
@@ -25,6 +26,7 @@ constexpr InputRow kClusterings[] = {
     {"assign#", "i64 [T]"}, {"centroid#", "[K, D]"}, {"density#", "[K]"}, {"negative#", "i64 [R]", true}};
 constexpr InputRow kStarts[] = {{"features", "[n, D]"}, {"start", "i64 [K]"}};
 constexpr InputRow kCentroids[] = {{"x", "[n, D]"}, {"centroids", "[K, D]"}};
+constexpr InputRow kAssignment[] = {{"features", "[n, D]"}, {"centroids", "[K, D]"}, {"assign", "i64 [n]"}};
 constexpr InputRow kParts[] = {{"clusters", "i64 [N]"}, {"labels", "i64 [N]"}};
 constexpr InputRow kMemory[] = {
     {"bank", "[S, D]"}, {"labels", "i64 [S]"}, {"prototypes", "[K, D]"}, {"z", "[steps, B, D]"}};
@@ -178,6 +180,14 @@ constexpr Objective kRows[] = {
     {"proto_nce", "PCL", "Li et al. 2021, arXiv 2005.04966",
      "L = InfoNCE + w mean_m mean_i CE(q_i . c / phi_c, own cluster)", Kind::loss, Across::local,
      kClusterings, list_params<ProtoNceParams>, run_proto_nce},
+    {"pcl_density", "PCL", "Li et al. 2021, arXiv 2005.04966",
+     "phi_c = mean |x - c| / log(n_c + smooth), clipped to percentiles, scaled to mean temperature",
+     Kind::rule, Across::statistics, kAssignment, list_params<DensityParams>,
+     [](const Inputs& in, Params& f) {
+       return Outcome{{},
+                      {{"density", Var(pcl_density(in.tensor("features"), in.tensor("centroids"),
+                                                   in.tensor("assign"), f.read<DensityParams>()))}}};
+     }},
     {"spherical_kmeans", "DeepCluster-v2", kSwavPaper, "assign by dot product, mean, scale to unit length",
      Kind::rule, Across::statistics, kStarts, list_params<SphericalParams>, run_spherical},
     {"kmeans", "k-means", "Lloyd 1982, IEEE Trans. Inf. Theory 28(2)",
