@@ -1,6 +1,9 @@
 #include "nn/text.h"
 
+#include <algorithm>
+
 #include "nn/init.h"
+#include "nn/sentence.h"
 
 namespace juxta::nn {
 
@@ -95,14 +98,14 @@ Var TextEncoder::pool(const Var& tokens, const Tensor& lengths) const {
   if (config_.pool == "cls") return select(tokens, 1, 0);
   if (!lengths.defined()) return mean(tokens, {1});
   const int64_t B = tokens.size(0), T = tokens.size(1);
-  Tensor weight = Tensor::zeros({B, T, 1});  // 1 / length for real tokens
-  auto* p = weight.write<float>("text_pool");
+  Tensor mask = Tensor::zeros({B, T}, DType::i64);
+  auto* p = mask.write<int64_t>("text_pool");
   for (int64_t b = 0; b < B; ++b) {
     const int64_t n = lengths.select(0, b).data<int64_t>()[0];
     JX_CHECK(n >= 1 && n <= T, config_.name, ": length ", n, " of sample ", b, " is outside [1, ", T, "]");
-    for (int64_t t = 0; t < n; ++t) p[b * T + t] = 1.0f / static_cast<float>(n);
+    std::fill_n(p + b * T, n, 1);
   }
-  return sum(mul(tokens, Var(weight.to(tokens.dtype()))), {1});
+  return masked_mean(tokens, mask);
 }
 
 Var TextEncoder::features(const Var& ids, const Ctx& ctx) {

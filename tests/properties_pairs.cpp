@@ -58,6 +58,14 @@ std::vector<Property> pairs_properties() {
                     .batch = {"q", "labels"},
                     .sizes = {{"M", 5}},
                     .temperatures = {}});
+  rows.push_back({.loss = "sepclr",
+                  .batch = {"c1", "c2", "s1", "s2", "target"},
+                  .swaps = {{"c1", "c2"}, {"s1", "s2"}},
+                  .scale_free = {"c1", "c2"},
+                  .sizes = {{"S", 4}},
+                  .integers = {{"target", 2}},
+                  .temperatures = {"tau"},
+                  .smallest = 2});
   return rows;
 }
 

@@ -41,6 +41,14 @@ Queue Queue::from_rows(const Tensor& rows, QueueInit init, QueueOverflow overflo
 int64_t Queue::pointer() const { return state_.data<int64_t>()[0]; }
 int64_t Queue::valid() const { return state_.data<int64_t>()[1]; }
 Tensor Queue::rows() const { return rows_.slice(0, 0, valid()); }
+Tensor Queue::oldest_first() const {
+  const int64_t n = valid(), oldest = n < size() ? 0 : pointer();  // the ring is full: the next to go
+  Tensor out = Tensor::empty({n, rows_.size(1)}, rows_.dtype());
+  Tensor old = out.slice(0, 0, n - oldest), recent = out.slice(0, n - oldest, n);
+  old.copy_from(rows_.slice(0, oldest, n), "queue.oldest_first");
+  recent.copy_from(rows_.slice(0, 0, oldest), "queue.oldest_first");
+  return out;
+}
 Tensor Queue::ids() const { return ids_.slice(0, 0, valid()); }
 
 void Queue::push(const Tensor& keys_in, const Tensor& ids) {

@@ -27,6 +27,8 @@ class Queue {
   static Queue from_rows(const Tensor& rows, QueueInit init, QueueOverflow overflow = QueueOverflow::wrap);
   // Rows that count, [n, D], in memory order; shares the queue's memory.
   Tensor rows() const;
+  // A copy of them in the order of their pushes.
+  Tensor oldest_first() const;
   // Ids of those rows, i64 [n]; -1 for random rows and rows pushed without ids.
   Tensor ids() const;
   int64_t size() const { return rows_.size(0); }

@@ -1,8 +1,11 @@
 #pragma once
-// Outputs of rows that run several steps: one tensor [steps, ..] per figure.
+// Inputs and outputs of rows that run several steps: one tensor [steps, ..] per figure.
 #include "tensor/tensor.h"
 
 namespace juxta::ssl {
+
+// Step t of [steps, ..] as a tensor of its own.
+inline Tensor at_step(const Tensor& x, int64_t t) { return x.select(0, t).clone(); }
 
 // A tensor [steps, ..] that is written one step at a time, with the dims and dtype of the first value.
 struct History {

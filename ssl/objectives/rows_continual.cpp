@@ -2,6 +2,8 @@
 #include "ssl/data/gridworld.h"
 #include "ssl/data/mixture.h"
 #include "ssl/data/rehearsal.h"
+#include "ssl/eval/continual.h"
+#include "ssl/eval/matrix.h"
 #include "ssl/losses/continual.h"
 #include "ssl/losses/hard_negatives.h"
 #include "ssl/momentum/class_queue.h"
@@ -24,6 +26,7 @@ constexpr InputRow kHpcl[] = {
     {"q", "[N, D]"}, {"labels", "i64 [N]"}, {"queue0", "[K, D]"}, {"queue1", "[L, D]"}};
 constexpr InputRow kBeclr[] = {{"p", "[2M, D]"}, {"z_teacher", "[2M, D]"}, {"z_student", "[2M, D]"}};
 constexpr InputRow kClassQueue[] = {{"batch", "[S, B, D]"}, {"labels", "i64 [S, B]"}};
+constexpr InputRow kCorrect[] = {{"correct", "i64 [T, T]"}, {"total", "i64 [T]"}};
 constexpr InputRow kFeatures[] = {{"features", "[N, D]"}, {"labels", "i64 [N]"}};
 constexpr InputRow kOrder[] = {{"order", "i64 [dup n_real + n_gen]"}};
 constexpr InputRow kUniforms[] = {{"size", "i64 [N, 2]"},
@@ -157,6 +160,17 @@ Outcome run_gridworld(const Inputs& in, Params& f) {
            {"labels", Var(preference_labels(world, features, in.tensor("pairs")))}}};
 }
 
+Outcome run_continual_metrics(const Inputs& in, Params& f) {
+  f.read<NoParams>();
+  const ContinualMetrics m = continual_metrics(in.tensor("correct"), in.tensor("total"));
+  return {{},
+          {{"acc_after", Var(tensor_of(m.acc_after))},
+           {"avg_acc", figure(m.avg_acc)},
+           {"last_acc", figure(m.last_acc)},
+           {"forgetting", figure(m.forgetting)},
+           {"backward_transfer", figure(m.backward_transfer)}}};
+}
+
 constexpr const char* kBehaviour = "Wang & Liu 2021, arXiv 2012.09740";
 constexpr const char* kCoconut = "Cappellazzo et al. 2023, arXiv 2310.02699";
 constexpr const char* kAdaInf = "Wang et al. 2024, arXiv 2403.12448";
@@ -215,6 +229,9 @@ constexpr Objective kRows[] = {
            {},
            {{"indices", Var(herding(in.tensor("features"), in.tensor("labels"), p.per_class, p.method))}}};
      }},
+    {"continual_metrics", "GEM", "Lopez-Paz & Ranzato 2017, arXiv 1706.08840",
+     "a_tj of every task after every task: average, last, forgetting, backward transfer", Kind::metric,
+     Across::local, kCorrect, list_params<NoParams>, run_continual_metrics},
     {"adainf_mixture", "AdaInf", kAdaInf, "dup copies of the real images, one of the generated", Kind::rule,
      Across::local, kOrder, list_params<MixtureParams>, run_mixture},
     {"adainf_augment", "AdaInf", kAdaInf, "random resized crop, jitter, grey, blur, flip from given uniforms",

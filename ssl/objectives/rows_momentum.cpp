@@ -11,9 +11,6 @@ namespace juxta::ssl {
 
 namespace {
 
-// Row t of [T, ..] as a tensor of its own.
-Tensor at_step(const Tensor& x, int64_t t) { return x.select(0, t).clone(); }
-
 Tensor floats(const std::vector<double>& v) {
   return Tensor::from(std::span<const double>(v), {static_cast<int64_t>(v.size())});
 }

@@ -1,4 +1,5 @@
 #include "ssl/losses/pairwise.h"
+#include "ssl/losses/sepclr.h"
 #include "ssl/losses/supcon.h"
 #include "ssl/losses/tiled.h"
 #include "ssl/objectives/rows.h"
@@ -13,6 +14,8 @@ constexpr InputRow kMasked[] = {
 constexpr InputRow kImageText[] = {
     {"image", "[N, D]"}, {"text", "[N, D]"}, {"logit_scale", "[1]"}, {"logit_bias", "[1]"}};
 constexpr InputRow kTwoViews[] = {{"z1", "[N, D]"}, {"z2", "[N, D]"}};
+constexpr InputRow kCodes[] = {
+    {"c1", "[N, D]"}, {"c2", "[N, D]"}, {"s1", "[N, S]"}, {"s2", "[N, S]"}, {"target", "i64 [N]"}};
 constexpr InputRow kQueriesAndKeys[] = {
     {"q", "[N, D]"}, {"k", "[M, D]"}, {"labels", "i64 [N]"}, {"logit_scale", "[1]"}};
 
@@ -45,6 +48,12 @@ constexpr Objective kRows[] = {
      Kind::loss, Across::negatives, kTwoViews, list_params<AlignUniformParams>,
      [](const Inputs& in, Params& f) {
        return align_uniform(in["z1"], in["z2"], f.read<AlignUniformParams>());
+     }},
+    {"sepclr", "SepCLR", "Louiset et al. 2024, arXiv 2402.11928",
+     "L = common + w_salient salient + w_infoless infoless + w_jem mean log mean_j k(c_i, c_j) k(s_i, s_j)",
+     Kind::loss, Across::negatives, kCodes, list_params<SepClrParams>,
+     [](const Inputs& in, Params& f) {
+       return sepclr(in["c1"], in["c2"], in["s1"], in["s2"], in.tensor("target"), f.read<SepClrParams>());
      }},
     {"tiled_contrastive", "Inf-CL", "Cheng et al. 2024, arXiv 2410.17243",
      "L = mean_i (LSE_i - s_i,label(i)), s = e^logit_scale q k^T, LSE merged over tiles by a - log sigma(a - "
