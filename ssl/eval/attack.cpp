@@ -21,6 +21,8 @@ void check(const Tensor& x, const Tensor& y, const MiFgsmOptions& o) {
   JX_CHECK(std::isfinite(o.mu), kName, ": mu: expected a number, got ", o.mu);
   JX_CHECK(!o.alpha || (*o.alpha >= 0 && std::isfinite(*o.alpha)), kName, ": alpha: expected 0 or more, got ",
            o.alpha.value_or(0));
+  JX_CHECK(!o.centre.defined() || o.centre.dims() == x.dims(), kName, ": centre: expected ", x.dims(),
+           " like x, got ", o.centre);
   JX_CHECK(o.low <= o.high, kName, ": low, high: expected low <= high, got ", o.low, " and ", o.high);
 }
 
@@ -64,8 +66,8 @@ Attack mi_fgsm(const std::function<Var(const Var&)>& model, const Tensor& x, con
   check(x, y, o);
   Attack a;
   a.clean_logits = logits_of(model, x, y);
-  const Tensor start = x.to(DType::f64).contiguous();
-  Tensor now = start.clone(), g = Tensor::zeros(x.dims(), DType::f64);
+  const Tensor start = (o.centre.defined() ? o.centre : x).to(DType::f64).contiguous();
+  Tensor now = x.to(DType::f64).clone(), g = Tensor::zeros(x.dims(), DType::f64);
   const double size = o.alpha.value_or(o.eps / static_cast<double>(o.steps));
   for (int64_t t = 0; t < o.steps; ++t) {
     accumulate(g, gradient(model, now.to(x.dtype()).clone(), y), o);

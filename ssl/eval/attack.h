@@ -20,6 +20,7 @@ struct MiFgsmOptions {
   GradientNorm norm = GradientNorm::sample;
   double low = 0, high = 1;  // range of inputs
   bool targeted = false;     // descend to the label instead of ascending from it
+  Tensor centre{};           // x_0, shaped like x; undefined: x itself
 };
 
 struct Attack {
@@ -29,7 +30,7 @@ struct Attack {
   Tensor fooled;                 // i64 [N]: the answer is not the label
 };
 
-// MI-FGSM (Dong et al. 2018, arXiv 1710.06081). x [N, ..], y i64 [N]; model: inputs -> logits [N, K].
+// MI-FGSM (Dong et al. 2018, arXiv 1710.06081) from x [N, ..], y i64 [N]; model: inputs -> logits [N, K].
 //   g <- mu g + grad CE / (|grad CE|_1 + 1e-10),   CE the mean cross-entropy
 //   x <- clip[low, high]( clip( x + alpha sign(g), x_0 - eps, x_0 + eps ) );   -CE in place of CE when
 //   targeted

@@ -1,11 +1,12 @@
 #include "ssl/eval/generator_attack.h"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "autograd/ops.h"
 #include "nn/module.h"
+#include "ssl/eval/attack.h"
 #include "ssl/optim/optimizer.h"
 
 namespace juxta::ssl {
@@ -65,40 +66,6 @@ std::vector<Tensor> search_embedding(const FrozenNetwork& logits, const Tensor& 
   return out;
 }
 
-struct Box {
-  Tensor centre;  // f64
-  double radius, low, high;
-};
-
-// Phase 2 from v: the points and their momentum. State is kept in double, whatever v's dtype.
-void ascend(const FrozenNetwork& logits, const Tensor& v, const Box& box, const Tensor& y, double step,
-            const SdMiaeParams& p, SdMiae& out) {
-  Tensor now = v.to(DType::f64).clone(), g = Tensor::zeros(v.dims(), DType::f64);
-  const int64_t n = v.size(0), width = v.numel() / n;
-  for (int64_t t = 0; t < p.phase2_steps; ++t) {
-    const Var at = Var::leaf(now.to(v.dtype()).clone());
-    const Var ce = cross_entropy_of(logits, at, y);
-    const Tensor slope = grad({&ce, 1}, {&at, 1})[0];
-    JX_CHECK(slope.defined(), kName, ": the logits do not depend on what phase 2 moves");
-    const Tensor wide = slope.to(DType::f64).contiguous();
-    double *m = g.write<double>(kName), *x = now.write<double>(kName);
-    for (int64_t r = 0; r < n; ++r) {
-      const double* d = wide.data<double>() + r * width;
-      double norm = 1e-10;
-      for (int64_t i = 0; i < width; ++i) norm += std::abs(d[i]);
-      for (int64_t i = 0; i < width; ++i) {
-        const int64_t k = r * width + i;
-        m[k] = p.mu * m[k] + d[i] / norm;
-        const double middle = box.centre.data<double>()[k];
-        const double moved = x[k] + step * static_cast<double>((m[k] > 0) - (m[k] < 0));
-        x[k] = std::clamp(std::clamp(moved, middle - box.radius, middle + box.radius), box.low, box.high);
-      }
-    }
-    out.phase2.push_back(now.to(v.dtype()).clone());
-    out.momentum.push_back(g.to(v.dtype()).clone());
-  }
-}
-
 }  // namespace
 
 SdMiae sd_miae(const FrozenNetwork& generator, const FrozenNetwork& classifier, const Tensor& e0,
@@ -110,21 +77,17 @@ SdMiae sd_miae(const FrozenNetwork& generator, const FrozenNetwork& classifier, 
   check_labels(out.clean_logits, y);
   out.phase1 = search_embedding(through, e0, y, p);
   const Tensor e1 = out.phase1.empty() ? e0 : out.phase1.back();
-  constexpr double kNone = std::numeric_limits<double>::infinity();
-  if (p.phase2 == MiaePhase::embedding) {
-    const Box ball{e0.to(DType::f64).contiguous(), p.radius, -kNone, kNone};
-    ascend(through, e1, ball, y, p.step, p, out);
-    out.image = value_of(generator, out.phase2.back());
-  } else {
-    const Tensor start = value_of(generator, e1);
-    const Box ball{start.to(DType::f64).contiguous(), p.radius, 0, 1};
-    ascend(classifier, start, ball, y, p.radius / static_cast<double>(p.phase2_steps), p, out);
-    out.image = out.phase2.back();
+  MiFgsmOptions o;
+  o.steps = p.phase2_steps, o.mu = p.mu, o.eps = p.radius;
+  const bool pixels = p.phase2 == MiaePhase::pixel;
+  if (!pixels) {
+    o.alpha = p.step, o.centre = e0;
+    o.low = -std::numeric_limits<double>::infinity(), o.high = std::numeric_limits<double>::infinity();
   }
-  out.logits = value_of(classifier, out.image);
-  const Tensor answer = argmax(out.logits, -1);
-  out.fooled = Tensor::empty({y.size(0)}, DType::i64);
-  for (int64_t i = 0; i < y.size(0); ++i) out.fooled.write<int64_t>(kName)[i] = answer.at({i}) != y.at({i});
+  Attack a = mi_fgsm(pixels ? classifier : through, pixels ? value_of(generator, e1) : e1, y, o);
+  out.phase2 = std::move(a.x), out.momentum = std::move(a.momentum);
+  out.image = pixels ? out.phase2.back() : value_of(generator, out.phase2.back());
+  out.logits = a.logits, out.fooled = a.fooled;
   return out;
 }
 

@@ -33,8 +33,9 @@ struct SdMiae {
 // e0 [N, E] (f32, f64) the tokens' embeddings, y i64 [N]; the generator G holds its noise, f is the
 // classifier.
 //   phase 1  Adam on -CE(f(G(e)), y) + reg mean (1 - cos(e, e0))                                    (SD-NAE)
-//   phase 2  g <- mu g + d / (|d|_1 + 1e-10) per sample, d the gradient of CE;  v <- v + alpha sign(g)
-// v is e, kept within radius of e0, or the image G(e), kept within radius of itself and in [0, 1] (MI-FGSM).
+//   phase 2  MI-FGSM (ssl/eval/attack.h) with mu and alpha on e, kept within radius of e0, or on the image
+//   G(e),
+//            kept within radius of itself and in [0, 1]
 SdMiae sd_miae(const FrozenNetwork& generator, const FrozenNetwork& classifier, const Tensor& e0,
                const Tensor& y, const SdMiaeParams& p);
 
