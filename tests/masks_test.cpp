@@ -123,6 +123,11 @@ TEST(SdMiae, PhaseOneKeepsTheEmbeddingNear) {
   SdMiaeParams p;
   p.phase2_steps = 0;
   expect_error([&] { sd_miae(same, two_logits, e, y, p); }, {"sd_miae", "phase2_steps"});
+  expect_error(
+      [&] {
+        sd_miae(same, two_logits, Tensor::full({1, 2}, NAN, DType::f64), y, {});
+      },
+      {"sd_miae", "e:"});
   expect_error([&] { sd_miae(same, two_logits, e, Tensor::full({1}, 2, DType::i64), {}); },
                {"y", "0 to 1", "got 2"});
 }

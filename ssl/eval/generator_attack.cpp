@@ -7,6 +7,7 @@
 #include "autograd/ops.h"
 #include "nn/module.h"
 #include "ssl/eval/attack.h"
+#include "ssl/losses/loss.h"
 #include "ssl/optim/optimizer.h"
 
 namespace juxta::ssl {
@@ -19,6 +20,7 @@ void check(const Tensor& e, const Tensor& y, const SdMiaeParams& p) {
   JX_CHECK(
       e.defined() && (e.dtype() == DType::f32 || e.dtype() == DType::f64) && e.ndim() == 2 && e.numel() > 0,
       kName, ": e: expected f32 or f64 [N, E], got ", e);
+  check_finite(kName, {"e", Var(e)});
   JX_CHECK(y.defined() && y.dtype() == DType::i64 && y.dims() == Dims({e.size(0)}), kName,
            ": y: expected i64 [", e.size(0), "], got ", y);
   JX_CHECK(p.phase1_steps >= 0, kName, ": phase1_steps: expected 0 or more, got ", p.phase1_steps);
