@@ -43,9 +43,9 @@ struct DcdParams {
 
 // Dynamic contrastive distillation (Rao et al. 2022, arXiv 2207.01426). student_score, teacher_score
 // (constant) [B, C] of one image with its true caption (column 0) and C - 1 false ones.
-//   p_i = softmax(t_i), h_i = -sum_c p_ic log p_ic;   u_i = h_i / sum_j h_j (1/B if all are 0), r =
-//   softmax_i((1 - u_i)^2) L = alpha sum_i r_i mean_c (t_ic - s_ic)^2 + (1 - alpha) sum_i u_i mean_c
-//   BCE(s_ic, [c = 0])
+//   p_i = softmax(t_i), h_i = -sum_c p_ic log p_ic;   u_i = h_i / sum_j h_j (1/B if all are 0)
+//   r = softmax_i((1 - u_i)^2)
+//   L = alpha sum_i r_i mean_c (t_ic - s_ic)^2 + (1 - alpha) sum_i u_i mean_c BCE(s_ic, [c = 0])
 // Terms: d_loss, nll_loss (the two sums), uncertainty u, distill_weight r [B].
 Loss dcd_loss(const Var& student_score, const Tensor& teacher_score, const DcdParams& p = {});
 

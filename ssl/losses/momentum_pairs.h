@@ -1,9 +1,9 @@
 #pragma once
 // Contrast of images and texts against the keys and soft targets of a momentum model: ALBEF and MSD.
 //
-//   K_v = [v'; Q_v], K_t = [t'; Q_t]                    keys: the momentum model's rows of this batch, then a
-//   queue y_i2t = (1 - alpha) hard + alpha softmax(v' K_t^T / temperature)                        and alike
-//   y_t2i L_i2t = mean_i -sum_j y_i2t[i, j] log softmax(v_i K_t^T / temperature)_j
+//   K_v = [v'; Q_v], K_t = [t'; Q_t]      keys: the momentum model's rows of this batch, then a queue
+//   y_i2t = (1 - alpha) hard + alpha softmax(v' K_t^T / temperature)      and alike y_t2i
+//   L_i2t = mean_i -sum_j y_i2t[i, j] log softmax(v_i K_t^T / temperature)_j
 //
 // Keys, queues and targets are constants. Queues [K, D] are unit rows and undefined when there is none.
 #include "ssl/losses/loss.h"
@@ -57,8 +57,8 @@ struct MomentumKeys {
 // Momentum self-distillation (Pham et al. 2025, arXiv 2512.02438, in the instantiation of its card): one
 // micro-batch of a step that accumulates gradients. image, text [B, D] are the rows from `begin` of a batch
 // of N; they meet the keys of all N.
-//   l_i = (L_i2t,i + L_t2i,i) / 2 at e^log_temperature, targets at temperature_target;   L = 1/N sum_{i in
-//   part} l_i
+//   l_i = (L_i2t,i + L_t2i,i) / 2 at e^log_temperature, targets at temperature_target
+//   L = 1/N sum_{i in part} l_i
 // A row's loss depends on the online rows through that row alone, so the gradients of the parts add up to the
 // gradient of the whole batch, at the memory of one part. Keys come first, then all parts, then one step of
 // the optimiser and of the momentum model.

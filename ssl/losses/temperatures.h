@@ -54,8 +54,9 @@ struct SogclrParams {
 
 // SogCLR: contrast with the whole data set at a small batch. z1, z2 [B, D], B >= 2; index i64 [B], distinct
 // rows of the table. With M = 2B - 2 negatives of each of the two anchors a of sample i, and w constant:
-//   g_ia = 1/M sum_j e^{s_ij/t};  s_ia = g_ia at the first visit, else (1 - gamma) s_i + gamma g_ia;  w_ij =
-//   e^{s_ij/t} / s_ia L = 1/B sum_i sum_a [ 1/M sum_j w_ij s_ij - s_i+ ];   s_i <- (s_i1 + s_i2) / 2
+//   g_ia = 1/M sum_j e^{s_ij/t};   s_ia = g_ia at the first visit, else (1 - gamma) s_i + gamma g_ia
+//   w_ij = e^{s_ij/t} / s_ia
+//   L = 1/B sum_i sum_a [ 1/M sum_j w_ij s_ij - s_i+ ];   s_i <- (s_i1 + s_i2) / 2
 // The gradient of L is the stochastic gradient of the global loss; its value is not that loss. Writes the
 // table.
 Loss sogclr(const Var& z1, const Var& z2, const Tensor& index, SampleTable& table, const SogclrParams& p);
