@@ -200,6 +200,7 @@ TEST(Opta, OneClassGoesToTheMeanOfTheQueries) {
   EXPECT_NEAR(r.prototypes.at({0, 0}), 2, 1e-12);
   EXPECT_NEAR(r.prototypes.at({0, 1}), 4, 1e-12);
   EXPECT_EQ(r.iterations.size(), 5u);
+  EXPECT_NEAR(r.plan.at({0, 0}), 0.5 + 1e-8, 1e-12);  // marginals are lifted as in the authors' code
   // two shots: one pass, and three tenths of the old prototype
   const Opta two = opta(Tensor::from<double>({1, 1, 3, 3}, {1, 2, 2}), queries, o);
   EXPECT_NEAR(two.prototypes.at({0, 0}), 0.7 * 2 + 0.3 * 2, 1e-12);

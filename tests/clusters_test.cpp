@@ -229,13 +229,26 @@ TEST(Dyce, FillsClustersAndEnhances) {
   EXPECT_EQ(memory.pointer(), 4);
 }
 
+// More rows than the bank holds: truncated, the first stay; wrapped, the last.
+TEST(Dyce, BatchMayExceedTheBank) {
+  const Tensor bank = normal({4, 3}, 1), prototypes = normal({2, 3}, 2), z = normal({6, 3}, 3);
+  for (const auto overflow : {QueueOverflow::truncate, QueueOverflow::wrap}) {
+    const bool wrap = overflow == QueueOverflow::wrap;
+    DyceMemory memory = DyceMemory::from(bank, ids({0, 1, 0, 1}), prototypes, 0, {.overflow = overflow});
+    memory.update(z);
+    EXPECT_EQ(memory.pointer(), wrap ? 2 : 0);
+    EXPECT_EQ(memory.bank().at({0, 0}), z.at({wrap ? 4 : 0, 0}));
+    EXPECT_EQ(memory.bank().at({3, 0}), z.at({3, 0}));
+    EXPECT_EQ(memory.enhance(Var(z), 1).rows.size(0), 12);
+  }
+}
+
 TEST(Dyce, RefusesBadInput) {
   const Tensor bank = normal({4, 3}, 1), labels = ids({0, 1, -1, 0}), p = normal({2, 3}, 2);
   expect_error([&] { DyceMemory::from(bank, ids({0, 2, 0, 0}), p, 0, {}); }, {"dyce", "labels", "got 2"});
   expect_error([&] { DyceMemory::from(bank, labels, p, 4, {}); }, {"dyce", "ptr", "0 to 3"});
   expect_error([&] { DyceMemory::from(bank, labels, normal({2, 2}, 1), 0, {}); }, {"dyce", "prototypes"});
   DyceMemory memory = DyceMemory::from(bank, labels, p, 0, {});
-  expect_error([&] { memory.update(normal({5, 3}, 1)); }, {"dyce", "z", "at most"});
   expect_error([&] { memory.enhance(Var(normal({3, 3}, 1)), 1); }, {"dyce", "z", "even"});
   expect_error([&] { memory.enhance(Var(normal({2, 3}, 1)), 5); }, {"dyce", "k", "1 to 4"});
 }

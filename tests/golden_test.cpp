@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <set>
 
 #include "autograd/contrast.h"
 #include "autograd/ops.h"
@@ -25,11 +26,16 @@ void expect_passes(const SafeTensors& file, const ssl::Objective& row, DType dty
   for (const ssl::VerifyFailure& f : r.failures) ADD_FAILURE() << to_text(f);
 }
 
-// The outputs of every case, to compare bits.
+// The outputs of every case, to compare bits; each has its own name, or they could not be written.
 std::vector<Tensor> all_outputs(const SafeTensors& file, const ssl::Objective& row, DType dtype) {
   std::vector<Tensor> out;
-  for (const std::string& c : ssl::golden_cases(file))
-    for (const auto& [name, value] : ssl::golden_outputs(file, c, row, dtype)) out.push_back(value);
+  for (const std::string& c : ssl::golden_cases(file)) {
+    std::set<std::string> names;
+    for (const auto& [name, value] : ssl::golden_outputs(file, c, row, dtype)) {
+      EXPECT_TRUE(names.insert(name).second) << row.name << "/" << c << ": two outputs are named " << name;
+      out.push_back(value);
+    }
+  }
   return out;
 }
 

@@ -1,6 +1,8 @@
 // The registry of objectives, its named inputs and parameters.
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "ssl/losses/batch_contrastive.h"
 #include "ssl/objectives/registry.h"
 #include "tests/harness.h"
@@ -76,6 +78,25 @@ TEST(Objectives, ParametersOfEveryKindAreRead) {
           ssl::Params("all", {{name, bad}}).read<Everything>();
         },
         {"all", name.c_str(), bad.c_str()});
+}
+
+// Shapes of state that must not hang on how many tensors there are, or on a momentum of 0.
+TEST(Objectives, OptimizersOfOneTensorKeepTheShapesOfMany) {
+  const auto outputs = [](const char* optimizer, ParamTexts params) {
+    ssl::Inputs in(optimizer);
+    in.add("p0", Var(normal({3}, 1)));
+    in.add("grad0", Var(normal({2, 3}, 2)));
+    params.emplace_back("lr", "[0.1, 0.2]");
+    std::map<std::string, Dims> dims;
+    for (const auto& [name, value] : ssl::run_objective(ssl::objective(optimizer), in, params).terms)
+      dims[name] = value.dims();
+    return dims;
+  };
+  EXPECT_EQ(outputs("am_adamw", {})["beta"], Dims({2, 1}));
+  EXPECT_EQ(outputs("am_sgd", {{"scope", "tensor"}})["beta"], Dims({2, 1}));
+  EXPECT_EQ(outputs("am_sgd", {})["beta"], Dims({2}));
+  EXPECT_EQ(outputs("lars", {{"momentum", "0"}}).count("mu0"), 1u);
+  EXPECT_EQ(outputs("sgd", {{"momentum", "0"}}).count("buf0"), 0u);
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ std::string param_text(const ssl::Objective& row, const ssl::ParamTexts& given, 
 struct Temperatures {
   Tensor each;  // [N] or one
   double of(int64_t row) const {
-    if (!each.defined()) return std::nan("");
+    if (!each.defined() || (each.numel() != 1 && row >= each.numel())) return std::nan("");
     return value_at(each, each.numel() == 1 ? 0 : row);
   }
 };
@@ -139,7 +139,8 @@ Json tensor_json(const Tensor& t) {
 }
 
 void print_json(const ssl::Outcome& r, const ssl::CaseInputs& c, const std::vector<Sample>& samples) {
-  Json j{{"loss", r.loss.defined() ? number(r.loss.item()) : Json(nullptr)},
+  // rows of a state have one loss per step
+  Json j{{"loss", r.loss.defined() ? tensor_json(r.loss.value()) : Json(nullptr)},
          {"terms", Json::object()},
          {"gradient_norms", Json::object()},
          {"samples", Json::array()}};
@@ -158,15 +159,18 @@ void print_json(const ssl::Outcome& r, const ssl::CaseInputs& c, const std::vect
   std::printf("%s\n", j.dump().c_str());
 }
 
+void print_term(const std::string& name, const Tensor& value) {
+  if (value.numel() == 1)
+    std::printf("  %-20s %.9g\n", name.c_str(), value_at(value, 0));
+  else
+    std::printf("  %-20s %s\n", name.c_str(), to_text(value.dims()).c_str());
+}
+
 void print_text(const Options& o, const ssl::Outcome& r, const ssl::CaseInputs& c,
                 const std::vector<Sample>& samples) {
-  if (r.loss.defined()) std::printf("%s = %.9g\n", o.name.c_str(), r.loss.item());
-  for (const auto& [name, value] : r.terms) {
-    if (value.value().numel() == 1)
-      std::printf("  %-20s %.9g\n", name.c_str(), value_at(value.value(), 0));
-    else
-      std::printf("  %-20s %s\n", name.c_str(), to_text(value.value().dims()).c_str());
-  }
+  if (r.loss.defined() && r.loss.numel() == 1) std::printf("%s = %.9g\n", o.name.c_str(), r.loss.item());
+  if (r.loss.defined() && r.loss.numel() != 1) print_term("loss", r.loss.value());
+  for (const auto& [name, value] : r.terms) print_term(name, value.value());
   for (const auto& [name, leaf] : c.leaves)
     if (leaf.grad().defined())
       std::printf("  |grad %s|%*s %.6g\n", name.c_str(), std::max(1, 13 - static_cast<int>(name.size())), "",
@@ -184,6 +188,22 @@ void print_text(const Options& o, const ssl::Outcome& r, const ssl::CaseInputs& 
                 static_cast<long long>(samples.size()) - static_cast<long long>(o.rows));
 }
 
+// Loss, terms and the gradients of all inputs (zero where the loss does not depend on one), image maps as in
+// the input.
+void write_outputs(const std::string& path, const ssl::Objective& row, const ssl::CaseInputs& c,
+                   const ssl::Outcome& result) {
+  SafeTensors out;
+  const auto put = [&](const std::string& name, const Tensor& value) {
+    out.tensors.emplace_back(name, ssl::is_image_output(row, name) ? ssl::channels_first(value) : value);
+  };
+  if (result.loss.defined()) put("loss", result.loss.value());
+  for (const auto& [name, value] : result.terms) put(name, value.value());
+  if (result.loss.defined() && result.loss.requires_grad())
+    for (const auto& [name, leaf] : c.leaves)
+      put("grad." + name, leaf.grad().defined() ? leaf.grad() : Tensor::zeros(leaf.dims(), leaf.dtype()));
+  save_safetensors(path, out);
+}
+
 int run_loss(const Options& o) {
   const ssl::Objective& row = ssl::objective(o.name);
   JX_CHECK(o.dtype == "f32" || o.dtype == "f64", "loss: --dtype: expected f32 or f64, got '", o.dtype, "'");
@@ -195,17 +215,7 @@ int run_loss(const Options& o) {
   const ssl::Outcome result = ssl::run_objective(row, c.inputs, params);
   if (result.loss.defined() && result.loss.requires_grad()) backward(result.loss);
   const std::vector<Sample> samples = samples_of(row, c, result, params);
-  if (!o.out.empty()) {
-    SafeTensors out;
-    if (result.loss.defined()) out.tensors.emplace_back("loss", result.loss.value());
-    for (const auto& [name, value] : result.terms) out.tensors.emplace_back(name, value.value());
-    for (const auto& [name, leaf] : c.leaves) {
-      if (!leaf.grad().defined()) continue;
-      const bool image = ssl::find_input(row, name)->image;
-      out.tensors.emplace_back("grad." + name, image ? ssl::channels_first(leaf.grad()) : leaf.grad());
-    }
-    save_safetensors(o.out, out);
-  }
+  if (!o.out.empty()) write_outputs(o.out, row, c, result);
   if (o.json)
     print_json(result, c, samples);
   else

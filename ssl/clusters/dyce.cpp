@@ -61,8 +61,6 @@ void DyceMemory::check_rows(const Tensor& z) const {
   check_embeddings(kWho, {{"z", Var(z)}});
   JX_CHECK(z.size(1) == bank_.size(1) && z.dtype() == bank_.dtype(), "dyce: z: expected rows like the bank, ",
            bank_, ", got ", z);
-  JX_CHECK(z.size(0) <= bank_.size(0), "dyce: z: expected at most the bank's ", bank_.size(0), " rows, got ",
-           z);
 }
 
 int64_t DyceMemory::write(const Tensor& z, const Tensor& labels, QueueOverflow overflow) {

@@ -33,8 +33,10 @@ struct Plan {
   int64_t iterations = 0;
 };
 Plan entropic_plan(const Matrix& cost, const OptaOptions& o) {
-  const double log_row = -std::log(static_cast<double>(cost.rows())),
-               log_column = -std::log(static_cast<double>(cost.cols()));
+  // Both marginals are raised a little, as in the authors' code: it decides when the iteration stops.
+  constexpr double kLift = 1e-8;
+  const double log_row = std::log(1 / static_cast<double>(cost.rows()) + kLift),
+               log_column = std::log(1 / static_cast<double>(cost.cols()) + kLift);
   Vector u = Vector::Zero(cost.rows()), v = Vector::Zero(cost.cols());
   Plan p;
   while (p.iterations < o.max_iter) {

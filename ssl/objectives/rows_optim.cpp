@@ -66,9 +66,9 @@ class Steps {
     return out;
   }
   // The coefficients of every step: [T], or [T, tensors].
-  Tensor betas() const {
+  Tensor betas(bool per_tensor) const {
     const auto T = static_cast<int64_t>(run_.lr.size()), each = static_cast<int64_t>(betas_.size()) / T;
-    return Tensor::from(std::span<const double>(betas_), per_tensor_ ? Dims{T, each} : Dims{T});
+    return Tensor::from(std::span<const double>(betas_), per_tensor ? Dims{T, each} : Dims{T});
   }
 
  private:
@@ -94,7 +94,6 @@ class Steps {
     for (size_t i = 0; i < values_.size(); ++i) history_[i].push_back(values_[i].value().clone());
     const std::vector<double>& beta = optimizer_->last_beta();
     betas_.insert(betas_.end(), beta.begin(), beta.end());
-    per_tensor_ = beta.size() == values_.size() && beta.size() > 1;
   }
 
   const Inputs& in_;
@@ -104,7 +103,6 @@ class Steps {
   std::vector<Tensor> gradients_;
   std::vector<std::vector<Tensor>> history_;
   std::vector<double> betas_;
-  bool per_tensor_ = false;
 };
 
 // What every optimiser's row declares.
@@ -200,14 +198,14 @@ Outcome run_am_sgd(const Inputs& in, Params& f) {
   const auto p = f.read<AmSgdParams>();
   const Steps steps(in, "am_sgd", p.options, p.run);
   Terms out = steps.outputs({{"exp_avg", "d"}});
-  out.emplace_back("beta", Var(steps.betas()));
+  out.emplace_back("beta", Var(steps.betas(p.options.scope == "tensor")));
   return {{}, out};
 }
 Outcome run_am_adamw(const Inputs& in, Params& f) {
   const auto p = f.read<AmAdamwParams>();
   const Steps steps(in, "am_adamw", p.options, p.run);
   Terms out = steps.outputs({{"exp_avg", "d"}, {"exp_avg_sq", "v"}});
-  out.emplace_back("beta", Var(steps.betas()));
+  out.emplace_back("beta", Var(steps.betas(true)));
   return {{}, out};
 }
 
@@ -259,8 +257,7 @@ Outcome run_clip_grad_norm(const Inputs& in, Params& f) {
   }
   const double norm = clip_grad_norm(named, p.max_norm, type);
   Terms out{{"norm", figure(norm)}};
-  for (size_t i = 0; i < values.size(); ++i)
-    out.emplace_back(concat("clipped", i), values[i].grad());
+  for (size_t i = 0; i < values.size(); ++i) out.emplace_back(concat("clipped", i), values[i].grad());
   return {{}, out};
 }
 

@@ -55,6 +55,8 @@ VerifyReport verify(const SafeTensors& file, const Objective& objective, DType d
                     SafeTensors* computed = nullptr);
 // Is a parameter named temperature, *_temperature, temp_*, tau or tau_* (not tau_plus) at most 0.005?
 bool saturated(const ParamTexts& params);
+// Is the output, or the input of a "grad.NAME", an image map?
+bool is_image_output(const Objective& objective, const std::string& name);
 // [.., H, W, C] of a file's [.., C, H, W], and back. Errors below three axes.
 Tensor channels_last(const Tensor& x);
 Tensor channels_first(const Tensor& x);

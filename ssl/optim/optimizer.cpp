@@ -123,7 +123,9 @@ template <class T>
 OptimTensor<T> Optimizer::row_of(size_t i, double weight_decay) {
   const bool adam = name_ == "adam" || name_ == "adamw", lamb = name_ == "lamb", am = name_ == "am_adamw";
   const bool has_v = adam || lamb || am;
-  const bool has_m = has_v || name_ == "lion" || name_ == "am_sgd" || options_.momentum != 0;
+  // The joint form of LARS keeps mu at any momentum; at 0 it is the last direction.
+  const bool joint = name_ == "lars" && options_.denominator == "joint";
+  const bool has_m = has_v || joint || name_ == "lion" || name_ == "am_sgd" || options_.momentum != 0;
   Var& var = *parameters_[i].var;
   Slot& s = slots_[i];
   const auto zeros = [&](bool want, Tensor& t) {
