@@ -14,16 +14,16 @@ namespace {
 
 using namespace juxta::ssl;
 
-const Tensor kWhole = Tensor::from<double>({0, 0, 1, 1}, {1, 4});
+Tensor whole() { return Tensor::from<double>({0, 0, 1, 1}, {1, 4}); }
 
 TEST(Pixels, DistancesAreInDiagonalsOfTheLargerCell) {
   const Tensor half = Tensor::from<double>({0, 0, 0.5, 0.5}, {1, 4});
-  const Tensor d = cell_distances("test", kWhole, half, 2, 2);
+  const Tensor d = cell_distances("test", whole(), half, 2, 2);
   const double unit = std::sqrt(0.5);  // cells of 1/2 x 1/2
   EXPECT_NEAR(d.at({0, 0, 0}), std::hypot(0.125, 0.125) / unit, 1e-14);
   EXPECT_NEAR(d.at({0, 1, 2}), std::hypot(0.625, 0.125) / unit, 1e-14);  // (0.75, 0.25) and (0.125, 0.375)
   const Tensor flipped = Tensor::from<double>({1, 0, 0, 1}, {1, 4});
-  EXPECT_NEAR(cell_distances("test", kWhole, flipped, 2, 2).at({0, 0, 1}), 0, 1e-14);
+  EXPECT_NEAR(cell_distances("test", whole(), flipped, 2, 2).at({0, 0, 1}), 0, 1e-14);
 }
 
 TEST(Pixels, EqualMapsOfOneCrop) {
@@ -31,22 +31,22 @@ TEST(Pixels, EqualMapsOfOneCrop) {
   Tensor eye = Tensor::zeros({1, 2, 2, 4}, DType::f64);
   for (int64_t i = 0; i < 4; ++i) eye.write<double>("test")[5 * i] = 3;
   const Var x(eye);
-  const PixelViews same{x, x, x, x, kWhole, kWhole};
+  const PixelViews same{x, x, x, x, whole(), whole()};
   EXPECT_NEAR(pixcontrast(same, {.temperature = 0.5}).loss.item(), std::log(1 + 3 * std::exp(-2.0)), 1e-12);
   // Orthogonal cells do not propagate: y = x, both ways -2.
   const Loss l = pixpro(same, {}, {}, {.transform_layers = 0});
   EXPECT_NEAR(l.loss.item(), -4 * 4 / (4 + 1e-6), 1e-12);
   EXPECT_EQ(l.term("pairs").value().at({0}), 4);
   const Tensor away = Tensor::from<double>({5, 5, 6, 6}, {1, 4});
-  EXPECT_EQ(pixpro({x, x, x, x, kWhole, away}, {}, {}, {.transform_layers = 0}).loss.item(), 0);
-  EXPECT_EQ(pixcontrast({x, x, x, x, kWhole, away}).loss.item(), 0);
+  EXPECT_EQ(pixpro({x, x, x, x, whole(), away}, {}, {}, {.transform_layers = 0}).loss.item(), 0);
+  EXPECT_EQ(pixcontrast({x, x, x, x, whole(), away}).loss.item(), 0);
 }
 
 TEST(Pixels, Errors) {
   const Var x(normal({1, 2, 2, 4}, 1)), other(normal({1, 2, 3, 4}, 2));
-  expect_error([&] { pixcontrast({x, other, x, x, kWhole, kWhole}); }, {"pixcontrast", "proj2"});
-  expect_error([&] { pixcontrast({x, x, x, x, kWhole, kWhole}, {.temperature = 0}); }, {"temperature"});
-  expect_error([&] { pixcontrast({x, x, x, x, kWhole, Tensor::zeros({1, 4}, DType::i64)}); }, {"coord2"});
+  expect_error([&] { pixcontrast({x, other, x, x, whole(), whole()}); }, {"pixcontrast", "proj2"});
+  expect_error([&] { pixcontrast({x, x, x, x, whole(), whole()}, {.temperature = 0}); }, {"temperature"});
+  expect_error([&] { pixcontrast({x, x, x, x, whole(), Tensor::zeros({1, 4}, DType::i64)}); }, {"coord2"});
   const Tensor point = Tensor::zeros({1, 4}, DType::f64);
   expect_error([&] { pixcontrast({x, x, x, x, point, point}); }, {"no extent"});
   expect_error([&] { pixel_propagation(x, {}, {}); }, {"pixel_propagation", "weight"});
