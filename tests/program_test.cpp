@@ -9,9 +9,12 @@
 #include <nlohmann/json.hpp>
 
 #include "nn/encoder.h"
+#include "ssl/objectives/registry.h"
+#include "ssl/objectives/verify.h"
 #include "ssl/train/checkpoint.h"
 #include "tensor/file.h"
 #include "tensor/npy.h"
+#include "tensor/safetensors.h"
 #include "tests/harness.h"
 
 namespace juxta::test {
@@ -159,6 +162,36 @@ TEST(Program, EveryMethodResumesBitForBit) {
       EXPECT_EQ(a.tensors[i].first, b.tensors[i].first);
       EXPECT_TRUE(same_bits(a.tensors[i].second, b.tensors[i].second)) << method << " " << a.tensors[i].first;
     }
+  }
+}
+
+// One golden case of every objective through `juxta loss`: what the file holds is computed, printed and
+// written, in the file's shapes.
+TEST(Program, LossKnowsEveryObjective) {
+  const TempDir dir;
+  for (const ssl::Objective* row : ssl::objectives()) {
+    const SafeTensors golden =
+        load_safetensors(std::string(JUXTA_TEST_DATA) + "/golden/" + row->name + ".safetensors");
+    const std::string name = ssl::golden_cases(golden).at(0);
+    SafeTensors inputs;
+    for (const auto& [key, value] : golden.tensors)
+      if (const std::string in = name + "/in/"; key.rfind(in, 0) == 0)
+        inputs.tensors.emplace_back(key.substr(in.size()), value);
+    save_safetensors(dir / "in.safetensors", inputs);
+    std::string command = std::string("loss ") + row->name + " --json --input " + (dir / "in.safetensors") +
+                          " -o " + (dir / "out.safetensors");
+    const auto params = nlohmann::json::parse(golden.metadata.at(name));
+    for (const auto& [key, value] : params.items()) command += " --set '" + key + "=" + value.dump() + "'";
+    const Outcome o = juxta_shell(dir, command);
+    ASSERT_EQ(o.status, 0) << command << "\n" << o.err;
+    EXPECT_TRUE(nlohmann::json::accept(o.out)) << row->name << "\n" << o.out;
+    const SafeTensors written = load_safetensors(dir / "out.safetensors");
+    for (const auto& [key, value] : golden.tensors)
+      if (const std::string out = name + "/out/"; key.rfind(out, 0) == 0) {
+        const Tensor* got = written.find(key.substr(out.size()));
+        ASSERT_NE(got, nullptr) << row->name << ": " << key;
+        EXPECT_EQ(got->dims(), value.dims()) << row->name << ": " << key;
+      }
   }
 }
 

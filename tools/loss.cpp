@@ -32,9 +32,7 @@ ssl::ParamTexts parse_set(const std::vector<std::string>& set) {
   return params;
 }
 
-double value_at(const Tensor& t, int64_t i) {
-  return t.view({t.numel()}).to(DType::f64).contiguous().data<double>()[i];
-}
+double value_at(const Tensor& t, int64_t i) { return t.to(DType::f64).contiguous().data<double>()[i]; }
 
 // A parameter's value as text: given, or its default; empty when there is no such parameter.
 std::string param_text(const ssl::Objective& row, const ssl::ParamTexts& given, const std::string& name) {
@@ -134,7 +132,8 @@ Json number(double x) { return std::isfinite(x) ? Json(x) : Json(nullptr); }
 Json tensor_json(const Tensor& t) {
   if (t.numel() == 1) return number(value_at(t, 0));
   Json values = Json::array();
-  for (int64_t i = 0; i < t.numel(); ++i) values.push_back(number(value_at(t, i)));
+  const Tensor all = t.to(DType::f64).contiguous();
+  for (int64_t i = 0; i < t.numel(); ++i) values.push_back(number(all.data<double>()[i]));
   return values;
 }
 
