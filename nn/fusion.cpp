@@ -1,5 +1,7 @@
 #include "nn/fusion.h"
 
+#include <algorithm>
+
 #include "autograd/ops.h"
 
 namespace juxta::nn {
@@ -15,9 +17,14 @@ Var mask_bias(const char* name, const Tensor& mask, const Var& keys, int64_t que
   JX_CHECK(mask.dtype() == DType::i64 && mask.dims() == Dims({n, length}), kOp, ": ", name,
            ": expected i64 [", n, ", ", length, "], got ", mask);
   const Tensor given = mask.contiguous();
-  Tensor bias = Tensor::empty({n, 1, 1, length}, DType::f64);
-  for (int64_t i = 0; i < bias.numel(); ++i)
-    bias.write<double>(kOp)[i] = given.data<int64_t>()[i] != 0 ? 0.0 : -10000.0;
+  Tensor bias = Tensor::zeros({n, 1, 1, length}, DType::f64);
+  for (int64_t row = 0; row < n; ++row) {
+    const int64_t* keep = given.data<int64_t>() + row * length;
+    // Where everything is masked, -10,000 throughout changes nothing but costs f32 its digits.
+    if (std::all_of(keep, keep + length, [](int64_t k) { return k == 0; })) continue;
+    for (int64_t i = 0; i < length; ++i)
+      bias.write<double>(kOp)[row * length + i] = keep[i] != 0 ? 0.0 : -10000.0;
+  }
   const DType dtype = keys.dtype() == DType::bf16 ? DType::f32 : keys.dtype();
   return Var(bias.to(dtype).expand({n, heads, queries, length}).contiguous());
 }

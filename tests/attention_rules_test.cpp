@@ -125,6 +125,15 @@ TEST(DualForm, LinearAttentionIsAWeightUpdate) {
   // without momentum the heavy ball is gradient descent
   EXPECT_LT(max_abs_diff(f.w_heavy_ball, add(Var(in.w0), Var(f.dw_gd)).value()), 1e-14);
   expect_error([&] { dual_form_attention(in, 0.1, 1); }, {"dual_form_attention", "eta"});
+  // demonstrations alone
+  in.seen = Tensor::zeros({0, 4}, DType::f64);
+  const DualForm alone = dual_form_attention(in, 0.1, 0);
+  EXPECT_EQ(max_abs(alone.linear_zero_shot), 0);
+  EXPECT_LT(max_abs_diff(alone.dw_icl, f.dw_icl), 1e-14);
+  const Tensor demo = in.demo;
+  in.demo = in.seen;
+  expect_error([&] { dual_form_attention(in, 0.1, 0); }, {"dual_form_attention", "demo, seen"});
+  in.demo = demo;
   in.grads = normal({2, 2}, 1);
   expect_error([&] { dual_form_attention(in, 0.1, 0); }, {"dual_form_attention", "grads", "[3, 2]"});
 }

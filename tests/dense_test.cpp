@@ -73,8 +73,11 @@ TEST(HyperPixels, Errors) {
                 .label.to(DType::f64)
                 .item(),
             1);
+  // equal limits leave nothing between them
+  EXPECT_EQ(hyper_pixel_labels(mask, {.stride = 2, .low = 0.5, .high = 0.5}).label.to(DType::f64).item(), 1);
+  EXPECT_EQ(hyper_pixel_labels(mask, {.stride = 2, .low = 0.6, .high = 0.6}).label.to(DType::f64).item(), 0);
   expect_error([&] { hyper_pixel_labels(mask, {.stride = 3}); }, {"stride", "3"});
-  expect_error([&] { hyper_pixel_labels(mask, {.stride = 1, .low = 1}); }, {"low"});
+  expect_error([&] { hyper_pixel_labels(mask, {.stride = 1, .low = 1, .high = 0.5}); }, {"low"});
   expect_error(
       [&] {
         hyper_pixel_labels(Tensor::from<int64_t>({2}, {1, 1, 1}), {.stride = 1});

@@ -52,6 +52,13 @@ std::vector<Property> signals_properties() {
                     .positive = {"gate"},
                     .sizes = {{"B", 4}},
                     .integers = {{"y1", 3}, {"y2", 3}, {"yc", 3}}});
+    rows.push_back({.loss = "hydra",
+                    .params = {{"reduction", reduction}, {"gate_penalty", "0.3"}},
+                    .batch = {"z2", "yc"},
+                    .scale_free = {"z1", "z2"},
+                    .positive = {"gate"},
+                    .sizes = {{"B", 4}},
+                    .integers = {{"y1", 3}, {"y2", 3}, {"yc", 3}}});
     // one class: every candidate is a positive and nobody a negative
     rows.push_back({.loss = "hydra",
                     .params = {{"reduction", reduction}},

@@ -68,6 +68,17 @@ TEST(Sentences, RefuseBadInput) {
       {"simctg", "lengths", "got 4"});
 }
 
+TEST(Sentences, CocosodaWithEmptyQueuesIsInBatch) {
+  const Var z(normal({3, 4}, 1)), k(normal({3, 4}, 2)), none(Tensor::zeros({0, 4}, DType::f64));
+  CocosodaParams p;
+  p.inter = false;
+  const SimCseParams same{.temperature = p.temperature, .hard_negative_weight = 0};
+  EXPECT_NEAR(cocosoda({z, z, k, k, none, none, none, none}, p).loss.item(),
+              simcse(z, k, {}, same).loss.item(), 1e-14);
+  EXPECT_EQ(esimcse(z, k, none, {.temperature = p.temperature}).loss.item(),
+            esimcse(z, k, {}, {.temperature = p.temperature}).loss.item());
+}
+
 TEST(Sentences, OneTokenSpreadsNothing) {
   const Var h = Var::leaf(normal({2, 3, 4}, 1));
   const Loss l = simctg(h, Tensor::from<int64_t>({1, 0}, {2}));

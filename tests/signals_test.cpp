@@ -135,6 +135,20 @@ TEST(Hydra, BlocksOfAnchorsAddUp) {
   EXPECT_LT(max_abs_diff(whole.grad(), parts.grad()), 1e-13);
 }
 
+TEST(Hydra, PenaltyIsTheEntropyOfTheGates) {
+  const Var z(normal({3, 4}, 1)), half(Tensor::full({3, 4}, 0.5, DType::f64));
+  const Tensor y = labels({0, 1, 2});
+  HydraParams p;
+  const double without = hydra(z, z, half, y, y, y, p).loss.item();
+  p.gate_penalty = 2;
+  EXPECT_NEAR(hydra(z, z, half, y, y, y, p).loss.item(), without + 2 * std::log(2.0), 1e-14);
+  expect_error(
+      [&] {
+        hydra(z, z, Var(Tensor::full({3, 4}, 1, DType::f64)), y, y, y, p);
+      },
+      {"hydra", "gate", "gate_penalty"});
+}
+
 TEST(Hydra, RefusesBadInput) {
   const Var z(normal({3, 4}, 1)), narrow(normal({3, 3}, 1));
   const Tensor y = labels({0, 1, 2});

@@ -223,6 +223,21 @@ TEST(Objects, PromptedPatchFindsItsEquals) {
                {"prompt_patch_segmentation", "grid", "4 patches"});
 }
 
+// A sentence without any token attends evenly shifted scores: f32 must not drown them in -10,000.
+TEST(FusionLayer, AllMaskedIsAsIfNothingWere) {
+  const auto given = [](const Dims& dims, uint64_t seed) { return Var(normal(dims, seed).to(DType::f32)); };
+  nn::FusionWeights w;
+  w.self = {given({4, 4}, 1), given({4}, 2), given({4, 4}, 3), given({4}, 4),
+            given({4, 4}, 5), given({4}, 6), given({4, 4}, 7), given({4}, 8)};
+  w.w1 = given({6, 4}, 9), w.b1 = given({6}, 10), w.w2 = given({4, 6}, 11), w.b2 = given({4}, 12);
+  w.ln1_g = given({4}, 13), w.ln1_b = given({4}, 14), w.ln3_g = given({4}, 15), w.ln3_b = given({4}, 16);
+  const Var x = given({1, 3, 4}, 17);
+  const Tensor none = Tensor::zeros({1, 3}, DType::i64);
+  EXPECT_LT(max_abs_diff(nn::fusion_layer(x, {}, none, {}, w, {}).value(),
+                         nn::fusion_layer(x, {}, {}, {}, w, {}).value()),
+            1e-6);
+}
+
 TEST(FusionLayer, RefusesBadInput) {
   expect_error(
       [&] {

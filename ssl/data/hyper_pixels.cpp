@@ -9,8 +9,8 @@ HyperPixels hyper_pixel_labels(const Tensor& mask, const HyperPixelParams& p) {
   const int64_t s = p.stride, n = mask.size(0), height = mask.size(1), width = mask.size(2);
   JX_CHECK(s >= 1 && height % s == 0 && width % s == 0, kName, ": stride: expected a divisor of ", height,
            " and ", width, ", got ", s);
-  JX_CHECK(p.low >= 0 && p.low < p.high && p.high <= 1, kName,
-           ": low, high: expected 0 <= low < high <= 1, got ", p.low, " and ", p.high);
+  JX_CHECK(p.low >= 0 && p.low <= p.high && p.high <= 1, kName,
+           ": low, high: expected 0 <= low <= high <= 1, got ", p.low, " and ", p.high);
   const Tensor pixels = mask.contiguous();
   const int64_t* m = pixels.data<int64_t>();
   const Dims dims{n, height / s, width / s};

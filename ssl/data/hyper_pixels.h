@@ -20,7 +20,8 @@ struct HyperPixelParams {
 
 // mask i64 [N, H, W] of 1 (object), 0 (none) and -1 (unknown); H and W multiples of the stride.
 //   frac = #ones / #known (0 if nothing is known);  label 1 if frac >= high, 0 if frac <= low,
-//   otherwise -1 (ignore) or frac >= 1/2 (majority). -1 where nothing is known.
+//   otherwise -1 (ignore) or frac >= 1/2 (majority). -1 where nothing is known. low = high leaves no cell
+//   between.
 //   boundary: both kinds are there, 0 < frac < 1
 struct HyperPixels {
   Tensor frac;             // f64 [N, H / s, W / s]

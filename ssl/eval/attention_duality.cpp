@@ -37,7 +37,9 @@ DualForm dual_form_attention(const DualFormInputs& in, double lr, double eta) {
   const Matrix wq = checked("wq", in.wq, -1, -1);
   const int64_t e = wq.rows(), d = wq.cols();
   const Matrix wk = checked("wk", in.wk, e, d), wv = checked("wv", in.wv, e, d);
-  const Matrix demo = checked("demo", in.demo, -1, d, 0), seen = checked("seen", in.seen, -1, d);
+  const Matrix demo = checked("demo", in.demo, -1, d, 0), seen = checked("seen", in.seen, -1, d, 0);
+  JX_CHECK(demo.rows() + seen.rows() >= 1, kDual,
+           ": demo, seen: both are empty; there is nothing to attend to");
   JX_CHECK(in.x.defined() && in.x.dims() == Dims({d}), kDual, ": x: expected [", d, "], got ", in.x);
   const Vector x = matrix_of("dual_form_attention: x", in.x.contiguous().view({1, d}), 1).row(0).transpose();
   const Matrix w0 = checked("w0", in.w0, -1, d), inputs = checked("inputs", in.inputs, -1, d);

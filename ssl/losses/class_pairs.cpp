@@ -1,6 +1,7 @@
 #include "ssl/losses/class_pairs.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "autograd/ops.h"
@@ -56,6 +57,16 @@ void check_labels(const char* name, const Tensor& labels, int64_t n) {
            ": expected i64 [", n, "], got ", labels);
 }
 
+// mean of -g log g - (1 - g) log(1 - g)
+Var mean_entropy(const Var& gate) {
+  const Tensor given = gate.value().to(DType::f64).contiguous();
+  for (int64_t i = 0; i < given.numel(); ++i)
+    JX_CHECK(given.data<double>()[i] > 0 && given.data<double>()[i] < 1, kName,
+             ": gate: gate_penalty needs gates in (0, 1), got ", given.data<double>()[i]);
+  const Var closed = affine(gate, -1.0, 1.0);
+  return neg(mean(add(mul(gate, log(gate)), mul(closed, log(closed)))));
+}
+
 }  // namespace
 
 Loss hydra(const Var& z1, const Var& z2, const Var& gate, const Tensor& y1, const Tensor& y2,
@@ -69,6 +80,7 @@ Loss hydra(const Var& z1, const Var& z2, const Var& gate, const Tensor& y1, cons
   check_labels("y2", y2, anchors);
   check_labels("yc", yc, z2.size(0));
   check_temperature(kName, p.temperature);
+  JX_CHECK(std::isfinite(p.gate_penalty), kName, ": gate_penalty: expected a number, got ", p.gate_penalty);
   const Tensor own = y1.contiguous(), partner = y2.contiguous(), candidate = yc.contiguous();
   const Var a = at_least_f32(z1), g = at_least_f32(gate), c = at_least_f32(z2);
   std::vector<Var> sums;
@@ -100,7 +112,8 @@ Loss hydra(const Var& z1, const Var& z2, const Var& gate, const Tensor& y1, cons
   const Var loss = p.reduction == PairReduction::pairs
                        ? affine(sum(total), 1 / std::max(pairs, 1.0), 0.0)
                        : affine(sum(means), 1 / std::max(with_positives, 1.0), 0.0);
-  return {loss, {}, stop_gradient(means)};
+  if (p.gate_penalty == 0) return {loss, {}, stop_gradient(means)};
+  return {add(loss, affine(mean_entropy(g), p.gate_penalty, 0.0)), {}, stop_gradient(means)};
 }
 
 }  // namespace juxta::ssl

@@ -133,8 +133,9 @@ Var against_queues(const Var& q, const Var& own, const Var& other, const HpclPar
 }
 
 void check_queue(const char* name, const Tensor& queue, const Var& q) {
-  JX_CHECK(queue.defined() && queue.dtype() == q.dtype() && queue.ndim() == 2 && queue.size(1) == q.size(1),
-           "hpcl: ", name, ": expected ", q.dtype(), " [K, ", q.size(1), "] like q, got ", queue);
+  if (!queue.defined()) return;
+  JX_CHECK(queue.dtype() == q.dtype() && queue.ndim() == 2 && queue.size(1) == q.size(1), "hpcl: ", name,
+           ": expected ", q.dtype(), " [K, ", q.size(1), "] like q, got ", queue);
   if (queue.numel()) check_finite("hpcl", {name, Var(queue)});
 }
 
@@ -154,8 +155,8 @@ Loss hpcl(const Var& q, const Tensor& labels, const Tensor& queue0, const Tensor
     JX_CHECK(y >= -1 && y <= 1, "hpcl: labels: expected 0, 1 or -1 (skipped), got ", y, " in row ", i);
     if (y >= 0) of_class[static_cast<size_t>(y)].push_back(i);
   }
-  if (queue0.size(0) == 0 || queue1.size(0) == 0 || (of_class[0].empty() && of_class[1].empty()))
-    return nothing(x);
+  const auto is_empty = [](const Tensor& queue) { return !queue.defined() || queue.size(0) == 0; };
+  if (is_empty(queue0) || is_empty(queue1) || (of_class[0].empty() && of_class[1].empty())) return nothing(x);
   const Var queue[2] = {unit(Var(queue0)), unit(Var(queue1))};
   std::vector<Var> parts;
   for (size_t c = 0; c < 2; ++c) {

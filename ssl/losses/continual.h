@@ -64,7 +64,8 @@ struct HpclParams {
 // card). q [M, D], labels i64 [M] in {0, 1}, -1 skipped; queue0 [K0, D], queue1 [K1, D]: constants. P the
 // queue of the anchor's class, Q the other:
 //   L = mean_i -1/|P| sum_p log [ e^{q_i.p/t} / (e^{q_i.p/t} + sum_{n in Q} e^{q_i.n/t}) ]       negatives
-// all: every positive is in the denominator (SupCon). Anchors with both queues non-empty count; none: 0.
+// all: every positive is in the denominator (SupCon). Anchors count if both queues are given and
+// not empty; without any: 0.
 Loss hpcl(const Var& q, const Tensor& labels, const Tensor& queue0, const Tensor& queue1,
           const HpclParams& p = {});
 

@@ -79,15 +79,16 @@ Loss simcse(const Var& z1, const Var& z2, const Var& z3, const SimCseParams& p) 
 Loss esimcse(const Var& anchor, const Var& positive, const Var& queue, const EsimCseParams& p) {
   check_embeddings("esimcse", {{"anchor", anchor}, {"positive", positive}});
   check_temperature("esimcse", p.temperature);
-  JX_CHECK(queue.defined() && is_float(queue.dtype()) && queue.ndim() == 2 && queue.size(1) == anchor.size(1),
-           "esimcse: queue: expected a float [M, ", anchor.size(1), "] (M = 0 allowed), got ", queue);
+  JX_CHECK(
+      !queue.defined() || (is_float(queue.dtype()) && queue.ndim() == 2 && queue.size(1) == anchor.size(1)),
+      "esimcse: queue: expected a float [M, ", anchor.size(1), "] (M = 0 allowed), got ", queue);
   check_finite("esimcse", {"queue", queue});
   ContrastOptions o;
   o.op = "esimcse";
   o.normalize = true;
   o.positive = Tensor::arange(anchor.size(0));
   std::vector<Var> columns{positive};
-  if (queue.size(0) > 0) columns.push_back(stop_gradient(cast(queue, positive.dtype())));
+  if (queue.defined() && queue.size(0) > 0) columns.push_back(stop_gradient(cast(queue, positive.dtype())));
   const ContrastResult s = contrast({&anchor, 1}, columns, constant_temperature(p.temperature, anchor), o);
   return mean_of(sub(s.lse, s.positive));
 }

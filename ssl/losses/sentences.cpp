@@ -116,9 +116,8 @@ Loss multiple_negatives_ranking(const Var& anchors, const Var& positives, const 
 namespace {
 
 Var cocosoda_queue(const char* name, const Var& queue, const Var& like) {
-  JX_CHECK(queue.defined() && is_float(queue.dtype()) && queue.ndim() == 2 && queue.size(0) >= 1 &&
-               queue.size(1) == like.size(1),
-           "cocosoda: ", name, ": expected a float [K, ", like.size(1), "] with K >= 1, got ", queue);
+  JX_CHECK(queue.defined() && is_float(queue.dtype()) && queue.ndim() == 2 && queue.size(1) == like.size(1),
+           "cocosoda: ", name, ": expected a float [K, ", like.size(1), "] (K = 0 allowed), got ", queue);
   check_finite("cocosoda", {name, queue});
   return stop_gradient(cast(queue, like.dtype()));
 }
@@ -128,7 +127,9 @@ Var cocosoda_block(const Var& a, const Var& b, const Var& queue, double temperat
   ContrastOptions o;
   o.op = "cocosoda";
   o.positive = Tensor::arange(a.size(0));
-  const ContrastResult s = contrast({&a, 1}, std::vector{b, queue}, constant_temperature(temperature, a), o);
+  std::vector<Var> columns{b};
+  if (queue.size(0) > 0) columns.push_back(queue);
+  const ContrastResult s = contrast({&a, 1}, columns, constant_temperature(temperature, a), o);
   return sub(s.lse, s.positive);
 }
 

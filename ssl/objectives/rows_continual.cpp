@@ -23,7 +23,7 @@ constexpr InputRow kNspt[] = {
 constexpr InputRow kMm[] = {
     {"audio", "[N, D]"}, {"text", "[N, D]"}, {"labels", "i64 [N]"}, {"is_new", "i64 [N]"}};
 constexpr InputRow kHpcl[] = {
-    {"q", "[N, D]"}, {"labels", "i64 [N]"}, {"queue0", "[K, D]"}, {"queue1", "[L, D]"}};
+    {"q", "[N, D]"}, {"labels", "i64 [N]"}, {"queue0", "[K, D]", true}, {"queue1", "[L, D]", true}};
 constexpr InputRow kBeclr[] = {{"p", "[2M, D]"}, {"z_teacher", "[2M, D]"}, {"z_student", "[2M, D]"}};
 constexpr InputRow kClassQueue[] = {{"batch", "[S, B, D]"}, {"labels", "i64 [S, B]"}};
 constexpr InputRow kCorrect[] = {{"correct", "i64 [T, T]"}, {"total", "i64 [T]"}};
@@ -210,7 +210,7 @@ constexpr Objective kRows[] = {
      "L = mean_i -1/|P| sum_p log [ e^{q.p/t} / (e^{q.p/t} + sum_{n in Q} e^{q.n/t}) ]", Kind::loss,
      Across::local, kHpcl, list_params<HpclParams>,
      [](const Inputs& in, Params& f) {
-       return hpcl(in["q"], in.tensor("labels"), in.tensor("queue0"), in.tensor("queue1"),
+       return hpcl(in["q"], in.tensor("labels"), in.optional_tensor("queue0"), in.optional_tensor("queue1"),
                    f.read<HpclParams>());
      }},
     {"class_queue", "HPCL-Net", "Zhou et al. 2023, arXiv 2308.01251", "one ring of unit keys per class",

@@ -25,7 +25,7 @@ constexpr InputRow kMetricViews[] = {{"z1", "[N, D]"}, {"z2", "[N, D]"}};
 
 constexpr InputRow kSlip[] = {
     {"image", "[N, D]"}, {"text", "[N, D]"}, {"logit_scale", "[1]"}, {"aug1", "[N, E]"}, {"aug2", "[N, E]"}};
-constexpr InputRow kAnchorQueue[] = {{"anchor", "[N, D]"}, {"positive", "[N, D]"}, {"queue", "[M, D]"}};
+constexpr InputRow kAnchorQueue[] = {{"anchor", "[N, D]"}, {"positive", "[N, D]"}, {"queue", "[M, D]", true}};
 constexpr InputRow kSequences[] = {
     {"context", "[N, T, C]"}, {"latent", "[N, T, D]"}, {"weight", "[S, D, C]"}};
 
@@ -136,7 +136,7 @@ constexpr Objective kRows[] = {
      "L = mean_i CE([cos(a_i, p) ; cos(a_i, queue)] / temperature, i)", Kind::loss, Across::negatives,
      kAnchorQueue, list_params<EsimCseParams>,
      [](const Inputs& in, Params& f) {
-       return esimcse(in["anchor"], in["positive"], in["queue"], f.read<EsimCseParams>());
+       return esimcse(in["anchor"], in["positive"], in.optional("queue"), f.read<EsimCseParams>());
      }},
     {"npc_multiplier", "DCL", "Yeh et al. 2022, arXiv 2110.06848",
      "q_a = sigma(log U_a - s_a,a+): NT-Xent's gradient at anchor a is q_a times that of DCL", Kind::metric,
