@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "autograd/ops.h"
+#include "ssl/losses/metric_losses.h"
 #include "ssl/losses/regression.h"
 #include "ssl/losses/triplets.h"
 #include "tests/harness.h"
@@ -54,6 +55,36 @@ TEST(Triplets, NoneIsZeroWithZeroGradient) {
   EXPECT_EQ(loss.loss.item(), 0.0);
   backward(loss.loss);
   EXPECT_EQ(max_abs(x.grad()), 0.0);
+}
+
+TEST(Triplets, GivenOnesNeedNoLabels) {
+  const Var x(normal({4, 3}, 1));
+  const Tensor triplets = Tensor::from<int64_t>({0, 1, 2, 3, 1, 0}, {2, 3});
+  TripletMarginParams p;
+  p.mining = Mining::given, p.normalize = false, p.margin = 2, p.reduction = TripletMean::mean;
+  double total = 0;
+  for (int64_t t = 0; t < 2; ++t) {
+    const auto at = [&](int64_t k) { return static_cast<int64_t>(triplets.at({t, k})); };
+    total += std::max(0.0, distance(x.value(), at(0), at(1)) - distance(x.value(), at(0), at(2)) + 2);
+  }
+  EXPECT_NEAR(triplet_margin(x, {}, triplets, p).loss.item(), total / 2, 1e-12);
+  expect_error([&] { triplet_margin(x, {}, {}); }, {"triplet_margin", "labels", "i64 [4]"});
+}
+
+// Cosines in f32 are known to 6e-8; times 500 that would be more than a loss may be off.
+TEST(CoSent, LargeScaleInF32) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    const Tensor a = normal({6, 8}, seed).to(DType::f32), b = normal({6, 8}, seed + 100).to(DType::f32),
+                 gold = normal({6}, seed + 200);
+    const Var one = Var::leaf(a.to(DType::f64)), two(b.to(DType::f64));
+    const Var x = Var::leaf(a.clone());
+    const Var exact = cosent(one, two, gold, {.scale = 500}).loss;
+    const Var loss = cosent(x, Var(b), gold, {.scale = 500}).loss;
+    EXPECT_EQ(loss.dtype(), DType::f32);
+    EXPECT_NEAR(loss.item(), exact.item(), 1e-7 * exact.item());
+    backward(exact), backward(loss);
+    EXPECT_LT(max_abs_diff(x.grad().to(DType::f64), one.grad()), 1e-5 * max_abs(one.grad()) + 1e-9);
+  }
 }
 
 TEST(Triplets, RefuseBadInput) {

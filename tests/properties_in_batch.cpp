@@ -105,6 +105,11 @@ std::vector<Property> in_batch_properties() {
                   .scale_free = pair,
                   .equal_rows = [](double n, double) { return 2 / 14.3 * std::log(n - 1); },
                   .smallest = 2});
+  rows.push_back({.loss = "cloob",
+                  .params = {{"normalize", "false"}},
+                  .batch = pair,
+                  .swaps = {{"image", "text"}},
+                  .smallest = 2});
   rows.push_back({.loss = "slip",
                   .batch = {"image", "text", "aug1", "aug2"},
                   .swaps = {{"image", "text"}, {"aug1", "aug2"}},

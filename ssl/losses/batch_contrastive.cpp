@@ -46,7 +46,7 @@ namespace {
 //   CE([l_pos ; l_neg], 0) = log(e^l_pos + sum e^l_neg) - l_pos = softplus(lse(l_neg) - l_pos)
 Var against_queue(const Var& query, const Var& key, const Var& queue, const InfoNceParams& p,
                   const QueueIds& ids, Var& positive) {
-  const Var q = unit(query, p.normalize), k = stop_gradient(unit(key, p.normalize));
+  const Var q = unit(query, p.normalize), k = unit(key, p.normalize);
   positive = paired(q, k);
   ContrastOptions o;
   o.op = "info_nce";
@@ -55,11 +55,11 @@ Var against_queue(const Var& query, const Var& key, const Var& queue, const Info
   return mean(softplus(sub(negatives, affine(positive, 1.0 / p.temperature, 0.0))));
 }
 
-// The batch's keys, then the queue; keys are constants here.
+// The batch's keys, then the queue.
 Var against_both(const Var& query, const Var& key, const Var& queue, const InfoNceParams& p, const QueueIds&,
                  Var& positive) {
   const Var q = unit(query, p.normalize);
-  const std::vector<Var> columns{stop_gradient(unit(key, p.normalize)), queue};
+  const std::vector<Var> columns{unit(key, p.normalize), queue};
   ContrastOptions o;
   o.op = "info_nce";
   o.positive = Tensor::arange(query.size(0));
@@ -116,7 +116,8 @@ Loss info_nce(const Var& query, const Var& key, const Var& queue, const InfoNceP
     JX_CHECK(!queue.defined(), "info_nce: queue: negatives = in_batch uses none; choose negatives = both");
     loss = against_batch(query, key, p, positive);
   } else {
-    const Var q = at_least_f32(query), k = at_least_f32(key);
+    // The momentum encoder made the keys: constants, also where they ask (symmetric).
+    const Var q = at_least_f32(query), k = stop_gradient(at_least_f32(key));
     // The queue is not normalised again: its rows are unit when they enter it.
     const Var past = queue.defined() ? stop_gradient(at_least_f32(queue)) : queue;
     check_queue(past, q);
@@ -124,7 +125,7 @@ Loss info_nce(const Var& query, const Var& key, const Var& queue, const InfoNceP
     const auto direction = p.negatives == Negatives::queue ? against_queue : against_both;
     loss = direction(q, k, past, p, ids, positive);
     if (p.symmetric) {
-      Var mirrored;  // now the keys ask and the queries are the constants
+      Var mirrored;  // now the keys ask, and the queries learn as their positives
       loss = affine(add(loss, direction(k, q, past, p, ids, mirrored)), 0.5, 0.0);
     }
   }

@@ -43,8 +43,8 @@ struct InfoNceParams {
 //   both      l_i = [q_i K^T ; q_i Q^T] / temperature, target i
 //   L = mean_i CE(l_i, target)
 // `ids`: queue rows that carry the id of a row's sample are left out of its negatives (queue only).
-// With a queue only the first argument of a direction has a gradient (keys and queue are constants); in_batch
-// gives both. Terms: positive, the mean similarity of query and key.
+// With a queue only the query has a gradient, in both directions of symmetric (keys and queue are constants);
+// in_batch gives both. Terms: positive, the mean similarity of query and key.
 struct QueueIds {
   Tensor rows{}, queue{};  // i64 [N] and [K], or both undefined: nothing is left out
 };

@@ -80,7 +80,10 @@ Loss info_loob(const Var& z1, const Var& z2, const InfoLoobParams& p) {
 Loss cloob(const Var& image, const Var& text, const CloobParams& p) {
   check_pair("cloob", {"image", image}, {"text", text}, p.temperature);
   check_temperature("cloob", p.beta, "beta");
-  const Var i = l2_normalize(at_least_f32(image)), t = l2_normalize(at_least_f32(text));
+  const auto unit = [&](const Var& x) {
+    return p.normalize ? l2_normalize(at_least_f32(x)) : at_least_f32(x);
+  };
+  const Var i = unit(image), t = unit(text);
   const auto loob = [&](const Var& anchor, const Var& other) {
     const ContrastResult s = leave_one_out("cloob", anchor, other, p.temperature, false, false);
     return sub(s.lse, s.positive);

@@ -33,8 +33,10 @@ Loss info_loob(const Var& z1, const Var& z2, const InfoLoobParams& p = {});
 struct CloobParams {
   double temperature = 1 / 14.3, beta = 14.3;
   bool scale_by_temperature = true;
+  bool normalize = true;  // of image and text; what is retrieved is always unit
   void fields(Params& f) {
     f("temperature", temperature), f("beta", beta), f("scale_by_temperature", scale_by_temperature);
+    f("normalize", normalize);
   }
 };
 

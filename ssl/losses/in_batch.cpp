@@ -115,7 +115,7 @@ Loss nnclr(const Var& z1, const Var& z2, const Var& p1, const Var& p2, const Var
            const NnclrParams& p) {
   check_embeddings("nnclr", {{"z1", z1}, {"z2", z2}, {"p1", p1}, {"p2", p2}});
   check_temperature("nnclr", p.temperature);
-  const Var past = checked_queue("nnclr", queue, at_least_f32(z1));
+  const Var past = l2_normalize(checked_queue("nnclr", queue, at_least_f32(z1)));
   const auto direction = [&](const Var& z, const Var& prediction, Tensor& index) {
     index = nearest_rows(stop_gradient(l2_normalize(at_least_f32(z))), past);
     const Var neighbour = stop_gradient(index_select(past, 0, index));
@@ -133,18 +133,18 @@ Loss ressl(const Var& query, const Var& key, const Var& queue, const RessLParams
   check_temperature("ressl", p.student_temperature, "student_temperature");
   check_temperature("ressl", p.teacher_temperature, "teacher_temperature");
   const Var q = l2_normalize(at_least_f32(query)), k = stop_gradient(l2_normalize(at_least_f32(key)));
-  const Var past = checked_queue("ressl", queue, q);
-  ContrastOptions o;
-  o.op = "ressl";
-  const Var lse = contrast({&q, 1}, {&past, 1}, constant_temperature(p.student_temperature, q), o).lse;
-  // sum_m softmax_m(k Q^T / t) q . Q_m = q . (softmax(k Q^T / t) Q): an attention, so that no N x K matrix is
-  // needed
-  const auto one_head = [](const Var& x) { return reshape(x, {1, x.size(0), 1, x.size(1)}); };
-  AttentionOptions a;
-  a.scale = 1.0 / p.teacher_temperature;
-  const Var target =
-      stop_gradient(reshape(attention(one_head(k), one_head(past), one_head(past), a), k.dims()));
-  return mean_of(sub(lse, affine(sum(mul(q, target), {1}), 1.0 / p.student_temperature, 0.0)));
+  const Var past = checked_queue("ressl", queue, q), columns = transpose(past, 0, 1);
+  // In blocks of rows, so that no N x K matrix is kept. Both terms of the cross-entropy come from the same
+  // similarities, less their maximum: as a difference of a log-sum-exp and a product with the mean target it
+  // would lose all digits of a small loss at temperatures of 0.002 in f32.
+  const auto per_row = [columns, p](std::span<const Var> rows) {
+    const Var target = softmax(affine(matmul(rows[1], columns), 1.0 / p.teacher_temperature, 0.0));
+    return soft_cross_entropy(affine(matmul(rows[0], columns), 1.0 / p.student_temperature, 0.0),
+                              target.value());
+  };
+  constexpr int64_t kSimilarities = 1 << 22;  // of one block
+  const int64_t block = std::max<int64_t>(1, kSimilarities / past.size(0));
+  return mean_of(in_chunks(per_row, std::vector{q, k}, block < q.size(0) ? block : 0));
 }
 
 namespace {

@@ -52,7 +52,8 @@ struct NnclrParams {
 };
 
 // NNCLR (Dwibedi et al. 2021, arXiv 2104.14548). z1, z2, p1, p2 [N, D]; queue [K, D] of unit rows, searched
-// before this batch enters it. nn(z): the queue's row of largest cosine, a constant.
+// before this batch enters it. nn(z): the queue's row of largest cosine, a constant of unit
+// length.
 //   L = 1/2 [ mean_i CE(nn(z1)_i p2^T / temperature, i) + mean_i CE(nn(z2)_i p1^T / temperature, i) ],  p
 //   unit
 // Terms: index1, index2 i64 [N], the rows found.

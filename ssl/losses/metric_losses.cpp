@@ -42,10 +42,13 @@ Loss cosent(const Var& z1, const Var& z2, const Tensor& gold, const CoSentParams
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < n; ++j)
       ordered.write<bool>("cosent")[i * n + j] = g.data<double>()[i] < g.data<double>()[j];
-  const Var cosine = sum(mul(l2_normalize(at_least_f32(z1)), l2_normalize(at_least_f32(z2))), {1});
+  // In f64: a scale of 500 makes the rounding of cosines in f32 larger than what a loss may be off.
+  const Var a = l2_normalize(cast(z1, DType::f64)), b = l2_normalize(cast(z2, DType::f64));
+  const Var cosine = sum(mul(a, b), {1});
   const Var gap =
       affine(sub(unsqueeze(cosine, 1), unsqueeze(cosine, 0)), p.scale, 0.0);  // [N, N]: of numbers
-  return {softplus(logsumexp(reshape(gap, {n * n}), ordered)), {}};
+  const Var loss = softplus(logsumexp(reshape(gap, {n * n}), ordered));
+  return {cast(loss, at_least_f32(z1).dtype()), {}};
 }
 
 }  // namespace juxta::ssl

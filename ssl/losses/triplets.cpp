@@ -175,16 +175,16 @@ Loss triplet_margin(const Var& embeddings, const Tensor& labels, const Tensor& t
                     const TripletMarginParams& p) {
   check_embeddings("triplet_margin", {{"embeddings", embeddings}});
   const int64_t n = embeddings.size(0);
-  check_labels("triplet_margin", labels, n);
-  JX_CHECK(std::isfinite(p.margin), "triplet_margin: margin: expected a number, got ", p.margin);
   const bool is_given = p.mining == Mining::given;
+  if (labels.defined() || !is_given) check_labels("triplet_margin", labels, n);
+  JX_CHECK(std::isfinite(p.margin), "triplet_margin: margin: expected a number, got ", p.margin);
   JX_CHECK(triplets.defined() == is_given, "triplet_margin: triplets: ",
            is_given ? "mining \"given\" needs them" : "only mining \"given\" takes them");
   if (is_given) check_indices("triplet_margin", "triplets", triplets, 3, n);
   const Var d = distances(embeddings, p.distance, p.normalize);
-  const Tensor values = d.value().to(DType::f64).contiguous(), y = labels.contiguous();
+  const Tensor values = d.value().to(DType::f64).contiguous();
   Sums s = is_given ? given(values.data<double>(), n, triplets, p)
-                    : mined(values.data<double>(), y.data<int64_t>(), n, p);
+                    : mined(values.data<double>(), labels.contiguous().data<int64_t>(), n, p);
   const int64_t terms = p.reduction == TripletMean::mean ? s.triplets : s.active;
   const double scale = terms ? 1.0 / static_cast<double>(terms) : 0.0;
   for (double& g : s.gradient) g *= scale;

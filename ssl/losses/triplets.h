@@ -27,7 +27,8 @@ struct TripletMarginParams {
 };
 
 // Triplet loss (FaceNet, Schroff et al. 2015, arXiv 1503.03832; Hermans et al. 2017, arXiv 1703.07737).
-// embeddings [N, D], labels i64 [N]; triplets i64 [T, 3] = (a, p, n) for "given" and for nothing else.
+// embeddings [N, D], labels i64 [N] (undefined: only with "given"); triplets i64 [T, 3] = (a, p, n) for
+// "given" and for nothing else.
 //   L = mean max(0, d_ap - d_an + margin)   over y_a = y_p != y_n
 // gap = d_an - d_ap chooses the triplets: semihard 0 < gap <= margin, hard gap <= 0, easy gap > margin;
 // batch_hard takes each anchor's farthest positive and nearest negative. The choice is not differentiated; no

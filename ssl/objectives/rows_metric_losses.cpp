@@ -10,7 +10,7 @@ namespace {
 constexpr InputRow kLabelled[] = {{"embeddings", "[N, D]"}, {"labels", "i64 [N]"}};
 constexpr InputRow kGraded[] = {{"z1", "[N, D]"}, {"z2", "[N, D]"}, {"gold", "[N]"}};
 constexpr InputRow kTriplets[] = {
-    {"embeddings", "[N, D]"}, {"labels", "i64 [N]"}, {"triplets", "i64 [T, 3]", true}};
+    {"embeddings", "[N, D]"}, {"labels", "i64 [N]", true}, {"triplets", "i64 [T, 3]", true}};
 constexpr InputRow kQueries[] = {{"emb", "[N, D]"}, {"queries", "i64 [Q, 3]"}};
 constexpr InputRow kPreferences[] = {
     {"rewards", "[N, T]"}, {"length", "i64 [N]"}, {"pairs", "i64 [Q, 2]"}, {"label", "[Q]"}};
@@ -35,7 +35,7 @@ constexpr Objective kRows[] = {
      "L = mean_(a,p,n) max(0, d_ap - d_an + margin)", Kind::loss, Across::negatives, kTriplets,
      list_params<TripletMarginParams>,
      [](const Inputs& in, Params& f) {
-       return triplet_margin(in["embeddings"], in.tensor("labels"), in.optional_tensor("triplets"),
+       return triplet_margin(in["embeddings"], in.optional_tensor("labels"), in.optional_tensor("triplets"),
                              f.read<TripletMarginParams>());
      }},
     {"contrastive_margin", "contrastive loss of pairs", "Hadsell et al. 2006",
