@@ -42,12 +42,14 @@ enum Slot {
   kTemperature,
   kLse,
   kColumnLse,
+  kShare,
+  kColumnShare,
   kParts
 };
-constexpr const char* kSlotNames[kParts] = {"row_inverse",     "column_inverse", "row_scale", "column_scale",
-                                            "row_id",          "column_id",      "row_want",  "column_key",
-                                            "row_range",       "column_range",   "mask",      "positive_mask",
-                                            "positive_weight", "temperature",    "lse",       "column_lse"};
+constexpr const char* kSlotNames[kParts] = {
+    "row_inverse",     "column_inverse", "row_scale", "column_scale", "row_id", "column_id",
+    "row_want",        "column_key",     "row_range", "column_range", "mask",   "positive_mask",
+    "positive_weight", "temperature",    "lse",       "column_lse",   "share",  "column_share"};
 constexpr const char* kPartNames[] = {"part 0", "part 1", "part 2", "part 3",
                                       "part 4", "part 5", "part 6", "part 7"};
 
@@ -127,14 +129,14 @@ struct Cotangents {
 };
 
 template <class T>
-Cotangents cotangents(const Plan& plan, ContrastSide<T>& side, const Tensor& lse, const Tensor& dlse,
-                      const Tensor& dpositive) {
+Cotangents cotangents(const Plan& plan, ContrastSide<T>& side, const Tensor& lse, const Tensor& share,
+                      const Tensor& dlse, const Tensor& dpositive) {
   using A = Acc<T>;
   Cotangents c{Tensor::empty(lse.dims(), lse.dtype(), lse.device()),
                Tensor::empty(lse.dims(), lse.dtype(), lse.device()),
                dpositive.defined() ? dpositive : Tensor::zeros(lse.dims(), lse.dtype(), lse.device())};
-  const ContrastWeights<T> args{lse.data<A>(), data_or_null<A>(dlse), c.weight.write<A>(plan.op),
-                                c.lse.write<A>(plan.op), plan.bounded && plan.term == ContrastTerm::softmax};
+  const ContrastWeights<T> args{lse.data<A>(), data_or_null<A>(dlse), data_or_null<A>(share),
+                                c.weight.write<A>(plan.op), c.lse.write<A>(plan.op)};
   run(lse.device(), contrast_tables<T>().on(lse.device()).weights, args, lse.numel(), grain_for(32));
   side.weight = c.weight.data<A>();
   side.lse = c.lse.data<A>();
@@ -203,9 +205,10 @@ void contrast_backward(Backward& b, const Plan& plan) {
   ContrastArgs<T> a = args_of<T>(plan, [&](int slot) -> const Tensor& { return b.saved(slot); });
   const Tensor& lse = b.saved(kLse);
   const Device device = lse.device();
-  const Cotangents row = cotangents(plan, a.rows, lse, b.dy(0), b.dy(1));
+  const Cotangents row = cotangents(plan, a.rows, lse, b.saved(kShare), b.dy(0), b.dy(1));
   Cotangents column;
-  if (plan.two_way) column = cotangents(plan, a.columns, b.saved(kColumnLse), b.dy(3), b.dy(4));
+  if (plan.two_way)
+    column = cotangents(plan, a.columns, b.saved(kColumnLse), b.saved(kColumnShare), b.dy(3), b.dy(4));
   if (plan.symmetric)
     a.columns.weight = a.rows.weight, a.columns.lse = a.rows.lse, a.columns.dpositive = a.rows.dpositive;
 
@@ -248,7 +251,7 @@ struct Sums {
 };
 
 struct Reduced {
-  Tensor lse, positive, count;
+  Tensor lse, positive, count, share;  // share undefined for logistic terms
 };
 
 template <class T>
@@ -257,10 +260,18 @@ Reduced finish(const Sums& sums, const char* op, ContrastTerm term) {
   const int64_t replicas = sums.sum.size(0), n = sums.sum.size(1);
   const Device device = sums.sum.device();
   Reduced r{Tensor::empty({n}, sums.sum.dtype(), device), Tensor::empty({n}, sums.sum.dtype(), device),
-            Tensor::empty({n}, sums.sum.dtype(), device)};
-  const ContrastFinish<T> args{data_or_null<A>(sums.max),    sums.sum.data<A>(), sums.positive.data<A>(),
-                               sums.count.data<A>(),         r.lse.write<A>(op), r.positive.write<A>(op),
-                               r.count.write<A>(op),         replicas,           n,
+            Tensor::empty({n}, sums.sum.dtype(), device),
+            term == ContrastTerm::sigmoid ? Tensor() : Tensor::empty({n}, sums.sum.dtype(), device)};
+  const ContrastFinish<T> args{data_or_null<A>(sums.max),
+                               sums.sum.data<A>(),
+                               sums.positive.data<A>(),
+                               sums.count.data<A>(),
+                               r.lse.write<A>(op),
+                               r.positive.write<A>(op),
+                               r.count.write<A>(op),
+                               write_or_null<A>(r.share, op),
+                               replicas,
+                               n,
                                term == ContrastTerm::sigmoid};
   run(device, contrast_tables<T>().on(device).finish, args, n, grain_for(64));
   return r;
@@ -310,7 +321,9 @@ ContrastResult contrast_typed(Plan plan, const ContrastRelation& relation, std::
   if (!plan.normalize) slot(kRowInverse) = slot(kColumnInverse) = Tensor();
   const double margin = std::abs(plan.margin) / smallest_of<A>(get(kTemperature));
   // |s_ij| <= |r_i| a_i |c_j| b_j (Cauchy-Schwarz), and the margin shifts positives.
-  plan.bounded = plan.term == ContrastTerm::sigmoid || reach + margin <= kContrastBound;  // false for NaN too
+  // False for NaN too. A softmax over one column is exactly 1 when its maximum is subtracted.
+  plan.bounded = plan.term == ContrastTerm::sigmoid ||
+                 (reach + margin <= kContrastBound && std::min(plan.rows, plan.columns) > 2);
   slot(kRowRange) = contrast_ranges(row_side, relation.row_id, relation.row_want,
                                     plan.symmetric ? relation.column_key : Tensor());
   slot(kColumnRange) = plan.symmetric
@@ -329,11 +342,11 @@ ContrastResult contrast_typed(Plan plan, const ContrastRelation& relation, std::
   run_rounds<T>(device, contrast_tables<T>().on(device).forward, a);
 
   const Reduced row = finish<T>(row_sums, plan.op, plan.term);
-  slot(kLse) = row.lse;
+  slot(kLse) = row.lse, slot(kShare) = row.share;
   std::vector<Tensor> outputs{row.lse, row.positive, row.count};
   if (plan.two_way) {
     const Reduced column = finish<T>(column_sums, plan.op, plan.term);
-    slot(kColumnLse) = column.lse;
+    slot(kColumnLse) = column.lse, slot(kColumnShare) = column.share;
     outputs.insert(outputs.end(), {column.lse, column.positive, column.count});
   }
   const std::vector<Var> y =

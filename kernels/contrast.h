@@ -20,7 +20,7 @@
 //   A_i = sum_j h_ij c_j,   dr_i = A_i - r_i (r_i . A_i)/|r_i|^2 when normalised, else A_i;   columns alike
 //   dtemperature_i = -sum_j ds_ij s_ij / temperature_i, with ds_ij = h_ij / (a_i b_j)
 // sigmoid: -y_ij sigma(-y_ij s_ij) in place of e^{s_ij - lse_i}.
-// Saved: the operands, 1/|x| and lse: O((R + C) D). Backward makes each tile again.
+// Saved: the operands, 1/|x|, lse and its share: O((R + C) D). Backward makes each tile again.
 //
 // Numbers: where |s| <= 60 everywhere (known from the norms) e^s needs no shift and serves both directions;
 // otherwise each row keeps a running maximum. A row with nothing in its sum has lse = -inf and no gradient.
@@ -73,7 +73,7 @@ struct ContrastSide {
   const int32_t* range = nullptr;  // [blocks, 6]: smallest and largest id, want, key of each block
   // Forward, [replicas, size]; max is null when |s| is bounded.
   Acc<T>*max = nullptr, *sum = nullptr, *positive = nullptr, *count = nullptr;
-  // Backward: weight = g e^-lse when bounded, else g; lse finite.
+  // Backward: weight = g share; lse finite.
   const Acc<T>*weight = nullptr, *lse = nullptr, *dpositive = nullptr;
   Acc<T>* dots = nullptr;   // rows only: sum_j ds_ij s_ij [replicas, size], or null
   int64_t sums_stride = 0;  // at least D, a multiple of 16
@@ -197,6 +197,7 @@ template <class T>
 struct ContrastFinish {
   const Acc<T>*max, *sum, *positive, *count;  // [replicas, size]
   Acc<T>*lse, *positive_out, *count_out;      // [size]
+  Acc<T>* share;                              // [size]: e^lse / sum without the rounding of lse, or null
   int64_t replicas, size;
   bool plain_sum;  // sigmoid: no logarithm
 };
@@ -205,8 +206,8 @@ struct ContrastFinish {
 template <class T>
 struct ContrastWeights {
   const Acc<T>*lse, *dlse;  // [size]; dlse null: no cotangent
+  const Acc<T>* share;      // of ContrastFinish, a factor of the weight; null: 1
   Acc<T>*weight, *safe_lse;
-  bool bounded;  // and not sigmoid: fold e^-lse into the weight
 };
 
 // dx of one part from its sums in all replicas. The range counts the part's rows.

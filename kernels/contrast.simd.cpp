@@ -259,6 +259,8 @@ void finish(const ContrastFinish<T>& a, int64_t row, int64_t row_end) {
     }
     const F32 lse = select(sum == F32(0.0f), F32(-kInf), max + log(sum));
     store_part(a.lse + i, a.plain_sum ? sum : lse, n);
+    const F32 top = a.max ? exp(lse - max) : F32(1.0f);
+    if (a.share) store_part(a.share + i, select(sum == F32(0.0f), F32(0.0f), top / sum), n);
     store_part(a.positive_out + i, positive, n);
     store_part(a.count_out + i, count, n);
   });
@@ -272,7 +274,7 @@ void weights(const ContrastWeights<T>& a, int64_t row, int64_t row_end) {
     const Mask empty = lse == F32(-kInf);
     const F32 safe = select(empty, F32(0.0f), lse);
     F32 g = a.dlse ? select(empty, F32(0.0f), load_part(a.dlse + i, n)) : F32(0.0f);
-    if (a.bounded) g = g * exp(-safe);
+    if (a.share) g = g * load_part(a.share + i, n);
     store_part(a.safe_lse + i, safe, n);
     store_part(a.weight + i, g, n);
   });

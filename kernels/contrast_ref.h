@@ -124,6 +124,7 @@ void contrast_finish(const ContrastFinish<T>& a, int64_t row, int64_t row_end) {
                : sum > 0   ? max + std::log(sum)
                : sum == 0  ? -std::numeric_limits<A>::infinity()
                            : sum;
+    if (a.share) a.share[i] = sum == 0 ? A(0) : (a.max ? std::exp(a.lse[i] - max) : A(1)) / sum;
     a.positive_out[i] = positive;
     a.count_out[i] = count;
   }
@@ -136,7 +137,7 @@ void contrast_weights(const ContrastWeights<T>& a, int64_t row, int64_t row_end)
     const bool empty = a.lse[i] == -std::numeric_limits<A>::infinity();
     a.safe_lse[i] = empty ? A(0) : a.lse[i];
     const A g = a.dlse && !empty ? a.dlse[i] : A(0);
-    a.weight[i] = a.bounded ? g * std::exp(-a.safe_lse[i]) : g;
+    a.weight[i] = a.share ? g * a.share[i] : g;
   }
 }
 

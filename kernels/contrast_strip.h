@@ -177,11 +177,12 @@ template <bool sigmoid_term>
     F32 dots(0.0f);
     for (int c = 0; c < s.cols; c += kWidth) {
       const int n = s.cols - c < kWidth ? s.cols - c : kWidth;
-      const F32 both = scale * load_part(s.column_scale + c, n), v = load(t + c) * both;
+      const F32 column = load_part(s.column_scale + c, n);
+      const F32 v = load(t + c) * scale * column;  // to the same bits as in the forward pass
       const F32 w = s.back ? weight + load_part(s.column_weight + c, n) : weight;
       const F32 g = (sigmoid_term ? sigmoid(v) : exp(v)) * w;
       dots = fma(g, v, dots);  // v = 0 in the lanes of a tail
-      store(t + c, g * both);
+      store(t + c, g * (scale * column));
     }
     if (s.row_dots) s.row_dots[r] += reduce_add(dots);
   }

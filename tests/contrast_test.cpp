@@ -295,6 +295,41 @@ TEST(Contrast, LargeSimilaritiesKeepRunningMaxima) {
   run_op_case(o);
 }
 
+// What softmax loses to the rounding of a log-sum-exp near 500 would reach the gradient 500 times larger.
+TEST(Contrast, LargeSimilaritiesGiveExactGradients) {
+  const Tensor rows = Tensor::from({1.0, 1.1, 1.2, 1.3, 0.9, 0.8, 0.7, 0.6}, {8, 1});
+  const Tensor columns = Tensor::from({1.0, 0.999, 0.998, 0.9975}, {4, 1});
+  const auto gradient = [&](double temperature, DType dtype) {
+    const Var r = Var::leaf(rows.to(DType::f32).to(dtype)), c(columns.to(DType::f32).to(dtype));
+    ContrastOptions o;
+    o.positive = Tensor::zeros({8}, DType::i64);
+    const ContrastResult s = contrast({&r, 1}, {&c, 1}, constant_temperature(temperature, r), o);
+    const std::vector<Var> loss{sum(sub(s.lse, s.positive))}, wanted{r};
+    return grad(loss, wanted)[0].to(DType::f64);
+  };
+  for (const double temperature : {0.002, 0.02, 0.05}) {
+    const Tensor exact = gradient(temperature, DType::f64), got = gradient(temperature, DType::f32);
+    for (int64_t i = 0; i < 8; ++i)
+      EXPECT_NEAR(got.at({i, 0}), exact.at({i, 0}), 5e-7 / temperature)
+          << "1/" << 1 / temperature << ", " << i;
+  }
+}
+
+// One column has the whole softmax: no gradient at all, whatever the similarity.
+TEST(Contrast, OneColumnHasNoGradient) {
+  const Var r = Var::leaf(normal({1, 5}, 3).to(DType::f32)), c = Var::leaf(normal({1, 5}, 4).to(DType::f32));
+  for (const double temperature : {1.0, 0.05, 0.01}) {
+    ContrastOptions o;
+    o.normalize = o.two_way = true;
+    o.positive = Tensor::zeros({1}, DType::i64);
+    const ContrastResult s = contrast({&r, 1}, {&c, 1}, constant_temperature(temperature, r), o);
+    const std::vector<Var> loss{sum(add(sub(s.lse, s.positive), sub(s.column_lse, s.column_positive)))},
+        wanted{r, c};
+    for (const Tensor& d : grad(loss, wanted))
+      for (int64_t i = 0; i < 5; ++i) EXPECT_EQ(d.at({0, i}), 0) << temperature;
+  }
+}
+
 TEST(Contrast, Bf16ProductsOfF32Operands) {
   Call c{.name = "bf16 products", .rows = {20}, .columns = {33}, .depth = 37, .block = 16};
   c.options.normalize = true;

@@ -153,20 +153,23 @@ Loss mcl_infonce(const Var& z1, const Var& z2, const Tensor& label, const MclInf
   };
   const Var a = unit(z1), b = unit(z2);
   const Var own = affine(sum(mul(a, b), {1}), 1.0 / p.temperature, 0.0);  // s_ii
+  // -log( e^own / (e^own + sum over the others of the cell) ) = softplus(lse of the others - own), which
+  // keeps a loss near 0 exact: own and lse may be near 1 / temperature.
   ContrastOptions o;
   o.op = "mcl_infonce";
-  o.over = LseOver::positives;  // the sum runs over the anchor's cell, own positive included
+  o.over = LseOver::positives;
   const Var t = constant_temperature(p.temperature, a);
   if (p.two_sided) {
-    o.row_ids = Tensor::arange(2 * n);
+    o.row_ids = repeated(Tensor::arange(n), 2);  // leaves out both views of the sample
     o.row_groups = repeated(label, 2);
-    const Var lse = contrast_symmetric(std::vector{a, b}, t, o).lse;
-    return mean_of(sub(lse, cat(std::vector{own, own}, 0)));
+    const Var others = contrast_symmetric(std::vector{a, b}, t, o).lse;
+    return mean_of(softplus(sub(others, cat(std::vector{own, own}, 0))));
   }
+  o.row_ids = o.column_ids = Tensor::arange(n);
   o.row_groups = o.column_groups = repeated(label, 1);
   o.two_way = true;
   const ContrastResult s = contrast({&a, 1}, {&b, 1}, t, o);
-  return mean_of(sub(affine(add(s.lse, s.column_lse), 0.5, 0.0), own));
+  return mean_of(affine(add(softplus(sub(s.lse, own)), softplus(sub(s.column_lse, own))), 0.5, 0.0));
 }
 
 }  // namespace juxta::ssl
