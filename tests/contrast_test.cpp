@@ -38,7 +38,7 @@ OpCase op_case(const Call& call) {
   for (int64_t n : call.columns) c.inputs.push_back({normal({n, call.depth}, seed++)});
   const Dims t = call.row_temperature ? Dims({total(call.rows)}) : Dims();
   c.inputs.push_back({uniform(t, 99, call.temperature, 1.5 * call.temperature), Role::param});
-  c.floor = 64;  // an error of s grows by |s| in e^s, and the sums behind one temperature nearly cancel
+  c.floor = 128;  // an error of s grows by |s| in e^s, and the sums behind one temperature nearly cancel
   const size_t rows = call.rows.size(), columns = call.columns.size();
   c.op = [=](std::span<const Var> in) {
     const ForceContrastBlock block(call.block);
