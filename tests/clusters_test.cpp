@@ -83,6 +83,8 @@ TEST(KMeans, SphericalCentroidsAreUnitAndEmptyOnesStay) {
   const KMeans k = spherical_kmeans(x, rows({r, r, -1, 0}, 2), 3);
   EXPECT_LT(max_abs_diff(k.centroids, rows({r, r, -1, 0}, 2)), 1e-15);
   EXPECT_NEAR(k.inertia, 2 - 2 * r, 1e-15);
+  // to the last bit, also where it is of unit length only nearly
+  EXPECT_EQ(spherical_kmeans(x, rows({r, r, -1.0000001, 0}, 2), 1).centroids.at({1, 0}), -1.0000001);
 }
 
 TEST(KMeans, RefusesBadInput) {

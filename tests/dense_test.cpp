@@ -96,8 +96,11 @@ TEST(Density, SmallCaseByHand) {
   EXPECT_NEAR(phi.at({1}), 0.6, 1e-14);
   EXPECT_NEAR(phi.at({2}), 0.6, 1e-14);
   expect_error([&] { pcl_density(x, c, Tensor::full({5}, 3, DType::i64)); }, {"pcl_density", "assign", "3"});
+  // log(n_c + 0) is that of two rows at least
+  EXPECT_NEAR(pcl_density(x, c, assign, {.temperature = 0.5, .smooth = 0, .low_percentile = 0}).at({0}), 0.3,
+              1e-14);
   expect_error([&] { pcl_density(x, c, assign, {.temperature = 0}); }, {"temperature"});
-  expect_error([&] { pcl_density(x, c, assign, {.smooth = 1}); }, {"smooth"});
+  expect_error([&] { pcl_density(x, c, assign, {.smooth = -1}); }, {"smooth"});
   expect_error([&] { pcl_density(x, x, Tensor::arange(5)); }, {"cluster of two rows"});
 }
 

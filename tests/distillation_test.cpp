@@ -107,6 +107,7 @@ TEST(LeJepa, OneRowByHand) {
   EXPECT_NEAR(lejepa(z, z, a, p).loss.item(), (1 - g) * (1 - g) * g, 1e-15);
   EXPECT_NEAR(lejepa(z, Var(Tensor::zeros({0, 1, 2}, DType::f64)), a, p).loss.item(), (1 - g) * (1 - g) * g,
               1e-15);  // no local views
+  EXPECT_NEAR(lejepa(z, Var(), a, p).loss.item(), (1 - g) * (1 - g) * g, 1e-15);
   p.knots = 1;
   expect_error([&] { lejepa(z, z, a, p); }, {"lejepa", "knots"});
   expect_error([&] { lejepa(z, constant({1, 2, 2}, 1), a); }, {"lejepa", "local_views"});

@@ -24,7 +24,11 @@ TEST(Masks, SmallestNoiseStays) {
   EXPECT_EQ(m.mask.at({0, 2}), 1);
   const Var kept = keep_tokens(Var(Tensor::from<double>({10, 11, 12, 13}, {1, 4, 1})), m.ids_keep);
   EXPECT_EQ(kept.value().at({0, 1, 0}), 13);
-  expect_error([&] { mae_mask(Tensor::full({1, 3}, 0.5), 0.75); }, {"mask_ratio", "keeps none of 3"});
+  const MaeMask none = mae_mask(Tensor::full({1, 3}, 0.5), 0.75);  // int(0.75) = 0 patches stay
+  EXPECT_EQ(none.ids_keep.dims(), Dims({1, 0}));
+  EXPECT_EQ(none.mask.at({0, 0}), 1);
+  EXPECT_EQ(keep_tokens(Var(Tensor::zeros({1, 3, 2})), none.ids_keep).dims(), Dims({1, 0, 2}));
+  expect_error([&] { mae_mask(Tensor::full({1, 3}, 0.5), 1.5); }, {"mask_ratio", "0 to 1", "1.5"});
   expect_error([&] { mae_mask(Tensor::full({1, 3}, NAN), 0.5); }, {"noise", "finite"});
 }
 
@@ -39,6 +43,19 @@ TEST(Masks, CoarseCellsBecomeFinePatches) {
       },
       {"order", "permutation"});
   expect_error([&] { simmim_mask(order, 9, {4, 2, 0.5}); }, {"images", "multiples", "got 9"});
+}
+
+// A patch of 48 values near 0.7 that differ by 1e-4: the rounding of its mean stays far below 1/sqrt(eps).
+TEST(Masks, NearlyFlatPatchesInSinglePrecision) {
+  const Tensor image = affine(Var(normal({1, 4, 4, 3}, 1)), 1e-4, 0.7).value().to(DType::f32);
+  const auto target = [&](DType dtype) {
+    const Tensor x = image.to(dtype);
+    return mae_loss(Var(x), Var(Tensor::zeros({1, 1, 48}, dtype)), Tensor::from<int64_t>({1}, {1, 1}),
+                    {.patch_size = 4})
+        .term("target")
+        .value();
+  };
+  EXPECT_LT(max_abs_diff(target(DType::f32).to(DType::f64), target(DType::f64)), 1e-6);
 }
 
 TEST(Masks, OnlyRemovedPatchesCount) {

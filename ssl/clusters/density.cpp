@@ -27,8 +27,8 @@ void check(const Tensor& features, const Tensor& centroids, const Tensor& assign
            kName, ": assign: expected an i64 [", features.size(0), "], got ", assign);
   JX_CHECK(p.temperature > 0 && std::isfinite(p.temperature), kName,
            ": temperature: expected a positive number, got ", p.temperature);
-  JX_CHECK(p.smooth > 1 && std::isfinite(p.smooth), kName,
-           ": smooth: expected more than 1, whose logarithm is positive, got ", p.smooth);
+  JX_CHECK(p.smooth > -1 && std::isfinite(p.smooth), kName,
+           ": smooth: expected more than -1, so that log(n_c + smooth) > 0 from two rows on, got ", p.smooth);
   JX_CHECK(p.low_percentile >= 0 && p.low_percentile <= p.high_percentile && p.high_percentile <= 100, kName,
            ": low_percentile, high_percentile: expected 0 <= low <= high <= 100, got ", p.low_percentile,
            " and ", p.high_percentile);

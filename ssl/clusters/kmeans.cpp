@@ -98,6 +98,13 @@ void check(const char* who, const char* name, const Tensor& x, const Tensor& cen
   JX_CHECK(rounds >= 0, who, ": rounds: expected 0 or more, got ", rounds);
 }
 
+// Means at unit length; a cluster without rows keeps its centre to the last bit.
+Tensor unit_means(const Tensor& means, const Tensor& label, const Tensor& before) {
+  Tensor has_rows = Tensor::zeros({means.size(0), 1}, DType::boolean);
+  for (int64_t i = 0; i < label.numel(); ++i) has_rows.write<bool>("kmeans")[label.data<int64_t>()[i]] = true;
+  return where(has_rows, l2_normalize(Var(means)), Var(before)).value();
+}
+
 KMeans lloyd(const Tensor& given, const Tensor& start, int64_t rounds, bool unit) {
   const NoGrad no_grad;
   const Tensor x = at_least_f32(Var(given)).value().contiguous();
@@ -107,7 +114,7 @@ KMeans lloyd(const Tensor& given, const Tensor& start, int64_t rounds, bool unit
     const Assignment a = assign(x, result.centroids, unit);
     result.inertia_before.push_back(a.inertia);
     const Tensor means = label_means(x, a.label, result.centroids);
-    result.centroids = unit ? l2_normalize(Var(means)).value() : means;
+    result.centroids = unit ? unit_means(means, a.label, result.centroids) : means;
   }
   const Assignment last = assign(x, result.centroids, unit);
   result.label = last.label;

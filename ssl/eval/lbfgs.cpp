@@ -51,7 +51,7 @@ Vec direction(const Vec& g, const std::deque<Pair>& history) {
 struct Line {
   const SmoothFunction& f;
   const Vec &x, &d;
-  double value0, slope0;
+  double value0, slope0, slack;  // slack: what rounding may add to f
   Vec point, gradient;
   double value = 0;
 
@@ -68,8 +68,8 @@ struct Line {
     bool bracketed = false;
     for (int i = 0; i < 25; ++i) {
       const double slope = slope_at(t);
-      const bool too_long =
-          !std::isfinite(value) || value > value0 + 1e-4 * t * slope0 || (i > 0 && value >= low_value);
+      const bool too_long = !std::isfinite(value) || value > value0 + 1e-4 * t * slope0 + slack ||
+                            (i > 0 && value >= low_value + slack);
       if (!too_long && std::abs(slope) <= -0.9 * slope0) return true;
       if (too_long) {
         high = t;
@@ -98,7 +98,7 @@ struct Line {
     }
     if (low == 0) return false;
     slope_at(low);
-    return value < value0;
+    return value < value0 + slack;
   }
 };
 
@@ -116,7 +116,8 @@ LbfgsResult minimize_lbfgs(const SmoothFunction& f, std::vector<double>& x, cons
       history.clear();
       d = direction(g, history);
     }
-    Line line{f, x, d, r.value, dot(d, g), Vec(x.size()), Vec(x.size())};
+    Line line{
+        f, x, d, r.value, dot(d, g), options.rounding * std::abs(r.value), Vec(x.size()), Vec(x.size())};
     if (!line.search(history.empty() ? std::min(1.0, 1.0 / std::max(largest(g), 1e-30)) : 1.0)) break;
     Pair p{Vec(x.size()), Vec(x.size()), 0};
     for (size_t i = 0; i < x.size(); ++i) {

@@ -9,6 +9,9 @@ namespace juxta::ssl {
 struct LbfgsOptions {
   int64_t max_iterations = 300, history = 20;
   double tolerance = 1e-5;  // on the largest absolute entry of the gradient
+  // Relative rounding of f. Near the optimum f no longer tells steps apart, its gradient still does: a step
+  // that raises f by less than this is judged by its slope alone.
+  double rounding = 0;
 };
 struct LbfgsResult {
   double value = 0, gradient = 0;
@@ -18,7 +21,7 @@ struct LbfgsResult {
 using SmoothFunction = std::function<double(const std::vector<double>& x, std::vector<double>& gradient)>;
 
 // Minimises from x, in place. Steps satisfy the strong Wolfe conditions (Nocedal & Wright, algorithms 3.5
-// and 3.6). Stops early when rounding leaves no step that lowers f.
+// and 3.6). Stops early when rounding leaves no step to accept.
 LbfgsResult minimize_lbfgs(const SmoothFunction& f, std::vector<double>& x, const LbfgsOptions& options = {});
 
 }  // namespace juxta::ssl

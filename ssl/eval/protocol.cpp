@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <span>
 
@@ -193,8 +194,9 @@ SoftmaxRegression softmax_regression(const Tensor& x, const Tensor& labels, int6
     return loss.item() + 0.5 * l2 * penalty;
   };
   std::vector<double> p(static_cast<size_t>(weights + classes), 0.0);
-  const LbfgsResult r =
-      minimize_lbfgs(objective, p, {.max_iterations = max_iterations, .tolerance = tolerance});
+  LbfgsOptions options{.max_iterations = max_iterations, .tolerance = tolerance};
+  if (rows.dtype() == DType::f64) options.rounding = 16 * std::numeric_limits<double>::epsilon();
+  const LbfgsResult r = minimize_lbfgs(objective, p, options);
   const double shift = std::accumulate(p.begin() + weights, p.end(), 0.0) / static_cast<double>(classes);
   std::for_each(p.begin() + weights, p.end(), [shift](double& b) { b -= shift; });
   const auto [w, b] = unpack(p, classes, D, DType::f64);

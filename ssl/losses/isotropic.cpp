@@ -37,11 +37,11 @@ Var normality(const Var& x, const LeJepaParams& p) {
 
 Loss lejepa(const Var& global_views, const Var& local_views, const Var& directions, const LeJepaParams& p) {
   check_views("lejepa", {"global_views", global_views}, global_views);
-  check_views("lejepa", {"local_views", local_views}, global_views);
+  if (local_views.defined()) check_views("lejepa", {"local_views", local_views}, global_views);
   const int64_t n = global_views.size(1), d = global_views.size(2);
   JX_CHECK(global_views.size(0) >= 1, "lejepa: global_views: expected at least one view, got ", global_views);
-  JX_CHECK(local_views.size(1) == n, "lejepa: local_views: expected views of the same ", n, " images, got ",
-           local_views);
+  JX_CHECK(!local_views.defined() || local_views.size(1) == n,
+           "lejepa: local_views: expected views of the same ", n, " images, got ", local_views);
   JX_CHECK(directions.defined() && is_float(directions.dtype()) && directions.ndim() == 2 &&
                directions.size(0) == d && directions.size(1) >= 1,
            "lejepa: directions: expected a float [", d, ", M], got ", directions);
@@ -49,9 +49,9 @@ Loss lejepa(const Var& global_views, const Var& local_views, const Var& directio
   JX_CHECK(p.knots >= 2, "lejepa: knots: expected at least 2, got ", p.knots);
   check_temperature("lejepa", p.t_max, "t_max");
   JX_CHECK(p.lambd >= 0 && p.lambd <= 1, "lejepa: lambd: expected 0 to 1, got ", p.lambd);
-  const Var parts[] = {at_least_f32(global_views), at_least_f32(local_views)};
-  const Var views = cat(parts, 0);
-  const Var invariance = mean(square(sub(views, mean(parts[0], {0}, true))));
+  const Var global = at_least_f32(global_views);
+  const Var views = local_views.defined() ? cat(std::vector{global, at_least_f32(local_views)}, 0) : global;
+  const Var invariance = mean(square(sub(views, mean(global, {0}, true))));
   const Var columns(directions.value().to(views.dtype()));
   const Var unit = stop_gradient(transpose(l2_normalize(transpose(columns, 0, 1)), 0, 1));
   const Var sigreg = affine(mean(normality(matmul(views, unit), p)), static_cast<double>(n), 0.0);

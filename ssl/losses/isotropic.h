@@ -14,7 +14,7 @@ struct LeJepaParams {
 };
 
 // LeJEPA (Balestriero & LeCun 2025, arXiv 2511.08544). global_views [G, N, D], local_views [V, N, D],
-// V may be 0; directions [D, M] (constants, scaled to unit columns here).
+// undefined or with V = 0 when there are none; directions [D, M] (constants, scaled to unit columns here).
 //   invariance = mean over all views and elements of (z - mean of the global views)^2
 //   sigreg = N mean over views and directions of int_{-t_max}^{t_max} |mean_n e^{i t z_n.a} - e^{-t^2/2}|^2
 //            e^{-t^2/2} dt, twice the trapezoidal rule with `knots` points on [0, t_max]

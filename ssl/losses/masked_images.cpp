@@ -51,6 +51,8 @@ Loss mae_loss(const Var& images, const Var& pred, const Tensor& mask, const MaeL
   const Mask removed = mask_of(kLoss, mask, x);
   JX_CHECK(removed.count > 0, kLoss, ": mask: nothing is removed, so there is nothing to reconstruct");
   target = cast(target, x.dtype());
+  // About the patch's first value, where a nearly flat patch has no rounding for 1/sqrt(eps) to enlarge.
+  if (p.norm_pix) target = sub(target, slice(target, 2, 0, 1));
   if (p.norm_pix)
     target = div(sub(target, mean(target, {2}, true)), sqrt(affine(variance(target, {2}, true), 1.0, p.eps)));
   const Var per_patch = mean(square(sub(x, target)), {2});
@@ -70,9 +72,10 @@ Loss simmim(const Var& images, const Var& recon, const Tensor& mask, const SimMi
                side % mask.size(1) == 0,
            kLoss, ": mask: expected i64 [", n, ", P, P] with P dividing the side of square images, got ",
            mask, " for ", images);
-  JX_CHECK(p.eps > 0 && std::isfinite(p.eps), kLoss, ": eps: expected a positive number, got ", p.eps);
+  JX_CHECK(p.eps >= 0 && std::isfinite(p.eps), kLoss, ": eps: expected 0 or more, got ", p.eps);
   const Var x = at_least_f32(recon);
   const Mask masked = mask_of(kLoss, mask, x);
+  JX_CHECK(masked.count > 0 || p.eps > 0, kLoss, ": eps: with nothing masked it is the divisor; got ", p.eps);
   const int64_t patches = mask.size(1), patch = side / patches;
   const Var error = patchify(abs(sub(x, stop_gradient(cast(images, x.dtype())))), patch);  // [N, P P, p p C]
   const Var per_patch = reshape(sum(error, {2}), {n, patches, patches});

@@ -55,6 +55,10 @@ Loss siglip(const Var& image, const Var& text, const Var& logit_scale, const Var
 
 namespace {
 
+// 2 - 2 x_i . x_j of unit rows is rounded at 2, however near the rows are, and t multiplies that: above this
+// t the rows are compared as they are, about their mean.
+constexpr double kLargestUnitT = 16;
+
 // log mean_{i<j} e^{-t |x_i - x_j|^2}: every pair twice in the sum over rows, without i = j.
 Var log_gaussian_mean(const Var& x, double t, bool unit) {
   const int64_t n = x.size(0);
@@ -64,13 +68,14 @@ Var log_gaussian_mean(const Var& x, double t, bool unit) {
   const Var temperature = constant_temperature(1.0 / (2 * t), x);
   Var lse;
   double shift = 0;
-  if (unit) {  // |x_i - x_j|^2 = 2 - 2 x_i . x_j
+  if (unit && t <= kLargestUnitT) {  // |x_i - x_j|^2 = 2 - 2 x_i . x_j
     lse = contrast_symmetric({&x, 1}, temperature, o).lse;
     shift = -2 * t;
-  } else {  // [x, -|x|^2/2, 1] . [x, 1, -|x|^2/2] = -|x_i - x_j|^2 / 2
-    const Var half = affine(sum(square(x), {1}, true), -0.5, 0.0),
+  } else {  // [x, -|x|^2/2, 1] . [x, 1, -|x|^2/2] = -|x_i - x_j|^2 / 2, small numbers about the mean
+    const Var c = sub(x, stop_gradient(mean(x, {0}, true)));
+    const Var half = affine(sum(square(c), {1}, true), -0.5, 0.0),
               one(Tensor::full({n, 1}, 1.0, x.dtype(), x.device()));
-    const Var rows = cat(std::vector{x, half, one}, 1), columns = cat(std::vector{x, one, half}, 1);
+    const Var rows = cat(std::vector{c, half, one}, 1), columns = cat(std::vector{c, one, half}, 1);
     o.column_ids = o.row_ids;
     lse = contrast({&rows, 1}, {&columns, 1}, temperature, o).lse;
   }

@@ -19,7 +19,7 @@ constexpr InputRow kTokens[] = {{"student_cls", "[S, N, P]"},
                                 {"patch_center", "[Q]"}};
 constexpr InputRow kMasked[] = {{"anchors", "[VN, D]"}, {"targets", "[N, D]"}, {"prototypes", "[K, D]"}};
 constexpr InputRow kDirections[] = {
-    {"global_views", "[G, N, D]"}, {"local_views", "[V, N, D]"}, {"directions", "[D, M]"}};
+    {"global_views", "[G, N, D]"}, {"local_views", "[V, N, D]", true}, {"directions", "[D, M]"}};
 constexpr InputRow kBothNetworks[] = {{"online", "[N, V, D]"}, {"momentum", "[N, V, D]"}};
 constexpr InputRow kWhitened[] = {{"z", "[V, B, D]"}, {"perm", "i64 [I, B]"}};
 constexpr InputRow kPatches[] = {{"student", "[N, L, D]"}, {"teacher", "[N, L, D]"}};
@@ -49,7 +49,8 @@ constexpr Objective kRows[] = {
      "L = l N int |mean e^{itz.a} - e^{-t^2/2}|^2 e^{-t^2/2} dt + (1-l) mean (z - mean z_g)^2", Kind::loss,
      Across::statistics, kDirections, list_params<LeJepaParams>,
      [](const Inputs& in, Params& f) {
-       return lejepa(in["global_views"], in["local_views"], in["directions"], f.read<LeJepaParams>());
+       return lejepa(in["global_views"], in.optional("local_views"), in["directions"],
+                     f.read<LeJepaParams>());
      }},
     {"mmcr", "MMCR", "Yerxa et al. 2023, arXiv 2303.03307", "L = -|C|_* + lambd mean_n |Z_n|_*", Kind::loss,
      Across::statistics, kBothNetworks, list_params<MmcrParams>,
