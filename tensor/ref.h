@@ -68,6 +68,7 @@ class Ref {
 template <class T>
 struct Pooled {
   static void* operator new(std::size_t bytes) {
+    if (gone()) return ::operator new(bytes);
     auto& list = free_list().blocks;
     if (list.empty()) return ::operator new(bytes);
     void* p = list.back();
@@ -75,6 +76,7 @@ struct Pooled {
     return p;
   }
   static void operator delete(void* p) {
+    if (gone()) return ::operator delete(p);
     auto& list = free_list().blocks;
     if (list.size() >= kKeep) return ::operator delete(p);
     list.push_back(p);
@@ -87,8 +89,14 @@ struct Pooled {
     ~List() {
       for (void* p : blocks) ::operator delete(p);
       blocks.clear();
+      gone() = true;
     }
   };
+  // Has this thread's list been destroyed? Objects of static lifetime die after it.
+  static bool& gone() {
+    thread_local bool value = false;
+    return value;
+  }
   static List& free_list() {
     thread_local List list;
     return list;

@@ -22,6 +22,12 @@ TEST(Tensor, ViewsShareMemoryAndCopiesDoNot) {
   EXPECT_EQ(Tensor::arange(3).unsqueeze(1).expand({2, 3, 4}).at({1, 2, 3}), 2.0);
 }
 
+// Lives as long as the program: it is destroyed after this thread's free lists, and the program must still
+// end well.
+const Tensor kStatic = Tensor::arange(3);
+
+TEST(Tensor, MayBeStatic) { EXPECT_EQ(kStatic.at({2}), 2.0); }
+
 TEST(Tensor, WritesBumpTheVersionAndNameTheWriter) {
   Tensor t = Tensor::zeros({4});
   const Tensor view = t.slice(0, 1, 3);
