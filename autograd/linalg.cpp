@@ -6,6 +6,7 @@
 
 #include "autograd/ops.h"
 #include "autograd/rule.h"
+#include "kernels/svd.h"
 #include "tensor/parallel.h"
 
 namespace juxta {
@@ -169,15 +170,16 @@ Var singular_values(const Var& x) {
   const double epsilon = (in.dtype() == DType::f64 ? 0x1p-52 : 0x1p-23) * static_cast<double>(std::max(m, n));
   parallel_for(count_of(in.dims()), grain_of(m, n), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const Matrix one = matrix(in, i);
+      const Eigen::MatrixXd one = matrix(in, i);
       JX_CHECK(one.allFinite(), kOp, ": x: matrix ", i, " has values that are not finite");
-      const Eigen::BDCSVD<Eigen::MatrixXd> svd(one, Eigen::ComputeThinU | Eigen::ComputeThinV);
-      Eigen::VectorXd kept = Eigen::VectorXd::Ones(k);
+      Eigen::MatrixXd left(m, k), right(n, k);
+      Eigen::RowVectorXd values(k);
+      thin_svd(one.data(), m, n, left.data(), values.data(), right.data());
       for (int64_t j = 0; j < k; ++j)
-        if (svd.singularValues()[j] <= epsilon * svd.singularValues()[0]) kept[j] = 0;
-      put(to_s, s.dtype(), i, svd.singularValues().transpose());
-      put(to_u, u.dtype(), i, svd.matrixU() * kept.asDiagonal());
-      put(to_v, v.dtype(), i, svd.matrixV());
+        if (values[j] <= epsilon * values[0]) left.col(j).setZero();
+      put(to_s, s.dtype(), i, values);
+      put(to_u, u.dtype(), i, left);
+      put(to_v, v.dtype(), i, right);
     }
   });
   Dims dims;  // one row of values per matrix

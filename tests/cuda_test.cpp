@@ -128,9 +128,10 @@ TEST(Cuda, AFullDeviceAndAMissingKernelAreClearErrors) {
 TEST(Cuda, TestsOnAMissingGpuAreOneLineAndStatusTwo) {
   if (built_with_cuda() && cuda::available()) GTEST_SKIP() << "this machine has a CUDA device";
   const TempDir dir;
-  const std::string command = std::string(JUXTA_BINARY_DIR) +
-                              "/bin/juxta_tests --gpu --gtest_filter=Norm.* >" + (dir / "out.txt") + " 2>" +
-                              (dir / "err.txt");
+  std::string command = JUXTA_BINARY_DIR "/bin/juxta_tests --gpu --gtest_filter=Norm.* >";
+  command += dir / "out.txt";
+  command += " 2>";
+  command += dir / "err.txt";
   const int status = std::system(command.c_str());
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 2);

@@ -16,7 +16,7 @@ namespace juxta::test {
 namespace {
 
 std::string golden_path(const std::string& objective) {
-  return std::string(JUXTA_TEST_DATA) + "/golden/" + objective + ".safetensors";
+  return JUXTA_TEST_DATA "/golden/" + objective + ".safetensors";
 }
 
 void expect_passes(const SafeTensors& file, const ssl::Objective& row, DType dtype) {

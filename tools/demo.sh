@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# From a bare machine to a contrastive learner: installs what is missing, builds the program, trains SimCLR on
-# the 60,000 images of Fashion-MNIST, evaluates it and prints the table of scores.
+# From a bare machine to a contrastive learner in 20 minutes: installs what is missing, builds the program, trains
+# SimCLR on the 60,000 images of Fashion-MNIST, evaluates it and prints the table of scores. On a machine too slow for
+# all epochs of the recipe, training is cut so that the 20 minutes hold; the program says so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-runs/demo}
@@ -9,9 +10,10 @@ if [ -e "$out" ]; then
   exit 2
 fi
 tools/setup.sh
-cmake --preset release -DJUXTA_TESTS=OFF -DJUXTA_BENCH=OFF >/dev/null
+cmake --preset release >/dev/null
 cmake --build --preset release --target juxta_program
 juxta=build/release/bin/juxta
-$juxta train simclr_fashion_mnist --out "$out"
+left=$((1200 - SECONDS)) # bash counts SECONDS from the start of this script
+$juxta train simclr_fashion_mnist --out "$out" --set train.max_seconds=$((left > 200 ? left * 9 / 10 : 180))
 $juxta eval "$out"
 echo "report: $(realpath "$out")/report.html"

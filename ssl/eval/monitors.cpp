@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "kernels/svd.h"
 #include "ssl/eval/matrix.h"
 #include "tensor/parallel.h"
 
@@ -12,13 +13,11 @@ namespace juxta::ssl {
 
 namespace {
 
-Eigen::VectorXd singular_values(const Matrix& m) {
-  // The triangle of a QR decomposition has the singular values of the matrix at min(N, D) rows.
-  const Matrix tall = m.rows() >= m.cols() ? m : Matrix(m.transpose());
-  if (tall.rows() <= 2 * tall.cols()) return Eigen::BDCSVD<Matrix>(tall).singularValues();
-  const Eigen::HouseholderQR<Matrix> qr(tall);
-  const Matrix r = qr.matrixQR().topRows(tall.cols()).triangularView<Eigen::Upper>();
-  return Eigen::BDCSVD<Matrix>(r).singularValues();
+Eigen::VectorXd singular_values_of(const Matrix& m) {
+  // Row-major [N, D] is column-major [D, N], the transpose, with the same values.
+  Eigen::VectorXd s(std::min(m.rows(), m.cols()));
+  singular_values(m.data(), m.cols(), m.rows(), s.data());
+  return s;
 }
 
 // Calls f(state, i, j, cos) for all pairs i < j, with a state per chunk of rows; returns the states in order,
@@ -67,7 +66,7 @@ Tally same_label(const char* who, const Matrix& unit, const Tensor& labels) {
 }  // namespace
 
 double rankme(const Tensor& z, double eps) {
-  const Eigen::VectorXd s = singular_values(matrix_of("rankme", z, 1));
+  const Eigen::VectorXd s = singular_values_of(matrix_of("rankme", z, 1));
   if (s.sum() <= 0) return 0;
   double entropy = 0;
   for (const double v : s) {
@@ -78,7 +77,7 @@ double rankme(const Tensor& z, double eps) {
 }
 
 double effective_rank(const Tensor& z) {
-  const Eigen::VectorXd s = singular_values(matrix_of("effective_rank", z, 1));
+  const Eigen::VectorXd s = singular_values_of(matrix_of("effective_rank", z, 1));
   if (s.sum() <= 0) return 0;
   double entropy = 0;
   for (const double v : s)

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/svd.h"
 #include "ssl/eval/matrix.h"
 
 namespace juxta::ssl {
@@ -27,10 +28,14 @@ FeaturePrediction feature_prediction_error(const Tensor& train_z, const Tensor& 
     gram.diagonal().array() += ridge;
     w = gram.ldlt().solve(zc.transpose() * fc);
   } else {
-    Eigen::BDCSVD<Eigen::MatrixXd> svd(zc, Eigen::ComputeThinU | Eigen::ComputeThinV);
-    svd.setThreshold(std::numeric_limits<double>::epsilon() *
-                     static_cast<double>(std::max(zc.rows(), zc.cols())));
-    w = svd.solve(fc);
+    // The least-squares solution of least norm: directions below rounding of the largest carry nothing.
+    const Eigen::Index k = std::min(zc.rows(), zc.cols());
+    Eigen::MatrixXd u(zc.rows(), k), v(zc.cols(), k);
+    Eigen::VectorXd s(k);
+    thin_svd(zc.data(), zc.rows(), zc.cols(), u.data(), s.data(), v.data());
+    const double least =
+        s[0] * std::numeric_limits<double>::epsilon() * static_cast<double>(std::max(zc.rows(), zc.cols()));
+    w = v * (s.array() > least).select(s.array().inverse(), 0.0).matrix().asDiagonal() * (u.transpose() * fc);
   }
   const Eigen::RowVectorXd bias = f_mean - z_mean * w;
   const Eigen::MatrixXd error = (tz * w).rowwise() + bias - tf;

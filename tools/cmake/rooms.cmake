@@ -20,6 +20,13 @@ function(juxta_room name)
   set_property(GLOBAL APPEND PROPERTY JUXTA_ROOMS juxta_${name})
 endfunction()
 
+# juxta_glue(TARGET HEADERS...): for code that calls kernels and has no hot loops of its own. Its most included headers
+# are parsed once, and -O2 takes the place of -O3: together half the compile time.
+function(juxta_glue target)
+  target_precompile_headers(${target} PRIVATE ${ARGN})
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O2>)
+endfunction()
+
 set(JUXTA_ISA_NAMES generic)
 set(JUXTA_ISA_FLAGS_generic "")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
