@@ -28,11 +28,6 @@ struct Strip {
   float* row_dots;  // sums of ds s, or null
 };
 
-JX_INLINE VI lane_numbers() {
-  VI lane{};
-  for (int i = 0; i < kWidth; ++i) lane[i] = i;
-  return lane;
-}
 JX_INLINE Mask first_lanes(int n) { return {lane_numbers() < broadcast_int(n)}; }
 JX_INLINE Mask operator~(Mask m) { return {~m.v}; }
 JX_INLINE VI load_ints(const int32_t* p, int n) {

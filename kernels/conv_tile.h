@@ -30,20 +30,27 @@ template <int V, int R>
 inline constexpr int kMostPixels = kAccumulators / (V * R) < kTilePixels / R ? kAccumulators / (V * R)
                                                                              : kTilePixels / R;
 
+// y of `pixels` pixels from each of `rows` rows, from sums [rows * pixels][V * kWidth]. A loop, not unrolled and
+// shared by the shapes: it takes the place of a thousand instructions in each of them, for one pass through L1.
+template <class T, int V>
+[[gnu::noinline]] static void put_tile(const ConvTile<T>& t, const float* sums, int rows, int pixels) {
+  for (int v = 0; v < V; ++v) {
+    const int left = t.lanes - v * kWidth, n = left < kWidth ? left : kWidth;
+    if (n <= 0) return;
+    const F32 bias = t.bias ? load_part(t.bias + v * kWidth, n) : F32(0.0f);
+    const float* from = sums + v * kWidth;
+    for (int r = 0; r < rows; ++r)
+      for (int q = 0; q < pixels; ++q, from += V * kWidth)
+        store_part(t.y[r] + q * t.y_pixel + v * kWidth, load(from) + bias, n);
+  }
+}
+
 template <class T, int V, int R, int P>
 [[gnu::always_inline]] static inline void finish_tile(const ConvTile<T>& t, F32 (&acc)[R * P * V]) {
-  if (t.partial && !t.finish) {
-#pragma GCC unroll 32
-    for (int i = 0; i < R * P * V; ++i) store(t.partial + i * kWidth, acc[i]);
-    return;
-  }
-  F32 bias[V];
+  if (sizeof(T) == sizeof(float) && t.lanes == V * kWidth && !t.partial) {
+    F32 bias[V];
 #pragma GCC unroll 4
-  for (int v = 0; v < V; ++v) {
-    const int n = t.lanes - v * kWidth;
-    bias[v] = t.bias && n > 0 ? load_part(t.bias + v * kWidth, n < kWidth ? n : kWidth) : F32(0.0f);
-  }
-  if (t.lanes == V * kWidth) {
+    for (int v = 0; v < V; ++v) bias[v] = t.bias ? load(t.bias + v * kWidth) : F32(0.0f);
 #pragma GCC unroll 32
     for (int i = 0; i < R * P; ++i)
 #pragma GCC unroll 4
@@ -51,15 +58,11 @@ template <class T, int V, int R, int P>
         store(t.y[i / P] + i % P * t.y_pixel + v * kWidth, acc[i * V + v] + bias[v]);
     return;
   }
+  alignas(64) float sums[R * P * V * kWidth];
+  float* to = t.partial ? t.partial : sums;
 #pragma GCC unroll 32
-  for (int i = 0; i < R * P; ++i)
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) {
-      const int n = t.lanes - v * kWidth;
-      if (n > 0)
-        store_part(t.y[i / P] + i % P * t.y_pixel + v * kWidth, acc[i * V + v] + bias[v],
-                   n < kWidth ? n : kWidth);
-    }
+  for (int i = 0; i < R * P * V; ++i) store(to + i * kWidth, acc[i]);
+  if (!t.partial || t.finish) put_tile<T, V>(t, to, R, P);
 }
 
 template <class M, int V, int R, int P>

@@ -1,7 +1,7 @@
-// Normalisation on vectors; formulas in norm.h, norm_batch.h and norm_group.h. Four accumulators hide the
-// latency of the additions.
+// Normalisation on vectors; formulas in norm.h and norm_group.h, batch norm in norm_batch.simd.cpp. Four accumulators
+// hide the latency of the additions.
 #include "kernels/norm.h"
-#include "kernels/norm_batch_simd.h"
+#include "kernels/norm_batch_entries.h"
 #include "kernels/simd.h"
 
 namespace juxta::JX_ISA {
@@ -266,8 +266,8 @@ constexpr NormTable<T> make_table() {
   t.layer_norm_fwd = layer_norm_fwd<T>, t.layer_norm_bwd = layer_norm_bwd<T>;
   t.l2_normalize_fwd = l2_normalize_fwd<T>, t.l2_normalize_bwd = l2_normalize_bwd<T>;
   t.column_sum = column_sum;
-  t.batch_moments = batch_moments<T>, t.batch_combine = batch_combine, t.batch_apply = batch_apply<T>;
-  t.batch_grad_sums = batch_grad_sums<T>, t.batch_grad = batch_grad<T>;
+  t.batch_moments = batch_moments, t.batch_combine = batch_combine, t.batch_apply = batch_apply;
+  t.batch_grad_sums = batch_grad_sums, t.batch_grad = batch_grad;
   t.rms_norm_fwd = rms_norm_fwd<T>, t.rms_norm_bwd = rms_norm_bwd<T>;
   t.group_norm_fwd = group_norm_fwd<T>, t.group_norm_bwd = group_norm_bwd<T>;
   return t;

@@ -8,6 +8,7 @@
 // intrinsics appear where they say more (fma, masked tails).
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #if JX_LEVEL >= 1
 #include <immintrin.h>
 #endif
@@ -125,11 +126,11 @@ JX_INLINE F32 load(const float* p) {
 JX_INLINE void store(float* p, F32 a) { __builtin_memcpy(p, &a.v, sizeof a.v); }
 JX_INLINE F32 load_n(const float* p, int n) {
   F32 a(0.0f);
-  for (int i = 0; i < n; ++i) a.v[i] = p[i];
+  __builtin_memcpy(&a.v, p, static_cast<size_t>(n) * sizeof *p);
   return a;
 }
 JX_INLINE void store_n(float* p, F32 a, int n) {
-  for (int i = 0; i < n; ++i) p[i] = a.v[i];
+  __builtin_memcpy(p, &a.v, static_cast<size_t>(n) * sizeof *p);
 }
 #endif
 
@@ -164,12 +165,12 @@ JX_INLINE VH narrow(F32 a) {
 }
 JX_INLINE F32 load_n(const bf16* p, int n) {
   VH h{};
-  for (int i = 0; i < n; ++i) h[i] = p[i].bits;
+  __builtin_memcpy(&h, p, static_cast<size_t>(n) * sizeof *p);
   return widen(h);
 }
 JX_INLINE void store_n(bf16* p, F32 a, int n) {
   const VH h = narrow(a);
-  for (int i = 0; i < n; ++i) p[i].bits = h[i];
+  __builtin_memcpy(static_cast<void*>(p), &h, static_cast<size_t>(n) * sizeof *p);
 }
 #endif
 JX_INLINE F32 load(const bf16* p) {
@@ -182,22 +183,39 @@ JX_INLINE void store(bf16* p, F32 a) {
   __builtin_memcpy(static_cast<void*>(p), &h, sizeof h);
 }
 
-// Sums and maxima over the lanes in a fixed tree: lane i with lane i + width/2, and so on.
-JX_INLINE float reduce_add(F32 a) {
-  for (int half = kWidth / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) a.v[i] += a.v[i + half];
-  return a.v[0];
+using LaneNumbers = std::make_integer_sequence<int, kWidth>;
+template <int... lane>
+JX_INLINE VI lane_numbers(std::integer_sequence<int, lane...>) {
+  return VI{lane...};
 }
+JX_INLINE VI lane_numbers() { return lane_numbers(LaneNumbers{}); }
+// Lane i of the result is lane i + shift of `a`, around the end.
+template <int shift, int... lane>
+JX_INLINE F32 rotate(F32 a, std::integer_sequence<int, lane...>) {
+  return VF(__builtin_shufflevector(a.v, a.v, ((lane + shift) % kWidth)...));
+}
+
+// Sums and maxima over the lanes in a fixed tree: lane i with lane i + width/2, and so on.
+template <int half = kWidth / 2>
+JX_INLINE float reduce_add(F32 a) {
+  a += rotate<half>(a, LaneNumbers{});
+  if constexpr (half == 1)
+    return a.v[0];
+  else
+    return reduce_add<half / 2>(a);
+}
+template <int half = kWidth / 2>
 JX_INLINE float reduce_max(F32 a) {
-  for (int half = kWidth / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) a.v[i] = a.v[i] > a.v[i + half] ? a.v[i] : a.v[i + half];
-  return a.v[0];
+  const F32 b = rotate<half>(a, LaneNumbers{});
+  a = select(a > b, a, b);
+  if constexpr (half == 1)
+    return a.v[0];
+  else
+    return reduce_max<half / 2>(a);
 }
 // `a` with lanes n.. replaced by `fill` (tails of maxima, sums of squares about a mean).
 JX_INLINE F32 keep_first(F32 a, int n, float fill) {
-  VI lane{};
-  for (int i = 0; i < kWidth; ++i) lane[i] = i;
-  return select(Mask{lane < broadcast_int(n)}, a, F32(fill));
+  return select(Mask{lane_numbers() < broadcast_int(n)}, a, F32(fill));
 }
 
 // Calls f(i, n) for i = 0, kWidth, 2 kWidth, ...: n is kWidth but for the tail. `f` picks load or load_n by
@@ -206,7 +224,9 @@ template <class F>
 [[gnu::always_inline]] static inline void for_lanes(int64_t count, F f) {
   int64_t i = 0;
   for (; i + kWidth <= count; i += kWidth) f(i, kWidth);
-  if (i < count) f(i, static_cast<int>(count - i));
+  const int rest = static_cast<int>(count - i);
+  if (rest >= kWidth) __builtin_unreachable();  // load_part of the tail is load_n alone
+  if (rest > 0) f(i, rest);
 }
 template <class T>
 JX_INLINE F32 load_part(const T* p, int n) {

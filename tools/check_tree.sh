@@ -28,17 +28,23 @@ fi
 # CUDA headers enter through kernels/gpu.h alone.
 while IFS= read -r hit; do fault "$hit: only kernels/gpu.h includes CUDA headers"; done < <(
   git grep -nE '#include <(cuda|cublas|cudnn)' -- '*.h' '*.cpp' '*.cu' ':!kernels/gpu.h' || true)
-# SIMD files: their own header, the vector headers and the shared GEMM core.
+# The family of a SIMD file: norm_batch_grad.simd.cpp is a part of norm_batch.simd.cpp, that one of norm.simd.cpp.
+family() {
+  local stem
+  stem=$(basename "$1" .simd.cpp)
+  while [[ $stem == *_* && -e kernels/${stem%_*}.simd.cpp ]]; do stem=${stem%_*}; done
+  echo "$stem"
+}
+# SIMD files: their family's headers, the vector headers and the shared GEMM core.
 while IFS=: read -r file line text; do
-  stem=$(basename "$file" .simd.cpp)
+  stem=$(family "$file")
   own="\"kernels/(${stem}[a-z_]*|simd|simd_math|gemm_core[a-z_]*)\.h\""
   grep -qE "$own|<immintrin\.h>|<cstd[a-z]+>" <<<"$text" ||
-    fault "$file:$line: a .simd.cpp includes only its own header, simd.h, simd_math.h and gemm_core.h"
+    fault "$file:$line: a .simd.cpp includes only its family's headers, simd.h, simd_math.h and gemm_core.h"
 done < <(grep -nE '^#include' kernels/*.simd.cpp /dev/null)
 
 # A family is complete: rule, test, bench. Permitted holes: optim and augment have no rule file; .cu not yet written.
-for simd in kernels/*.simd.cpp; do
-  stem=$(basename "$simd" .simd.cpp)
+for stem in $(for simd in kernels/*.simd.cpp; do family "$simd"; done | sort -u); do
   wanted=("kernels/$stem.h" "tests/${stem}_test.cpp" "bench/${stem}_bench.cpp")
   case $stem in optim | augment) ;; *) wanted+=("autograd/$stem.cpp") ;; esac
   for f in "${wanted[@]}"; do [ -e "$f" ] || fault "family $stem lacks $f"; done

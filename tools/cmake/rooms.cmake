@@ -20,11 +20,12 @@ function(juxta_room name)
   set_property(GLOBAL APPEND PROPERTY JUXTA_ROOMS juxta_${name})
 endfunction()
 
-# juxta_glue(TARGET HEADERS...): for code that calls kernels and has no hot loops of its own. Its most included headers
-# are parsed once, and -O2 takes the place of -O3: together half the compile time.
-function(juxta_glue target)
+# juxta_glue(TARGET LEVEL HEADERS...): for code that calls kernels and has no hot loops of its own. Its most included
+# headers are parsed once, and `level` (-O2, or -O1 for what only sets up and checks) takes the place of -O3: together
+# half the compile time.
+function(juxta_glue target level)
   target_precompile_headers(${target} PRIVATE ${ARGN})
-  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O2>)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:${level}>)
 endfunction()
 
 set(JUXTA_ISA_NAMES generic)
@@ -47,6 +48,7 @@ function(juxta_isa_objects target)
     target_link_libraries(juxta_isa_${isa} PRIVATE juxta_flags)
     target_compile_definitions(juxta_isa_${isa} PRIVATE JX_ISA=${isa} JX_LEVEL=${level})
     target_compile_options(juxta_isa_${isa} PRIVATE -O2 -fno-exceptions ${JUXTA_ISA_FLAGS_${isa}})
+    target_precompile_headers(juxta_isa_${isa} PRIVATE "kernels/simd.h" "kernels/table.h")
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:juxta_isa_${isa}>)
     math(EXPR level "${level} + 1")
   endforeach()
