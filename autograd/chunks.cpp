@@ -5,7 +5,7 @@
 
 namespace juxta {
 
-Var in_chunks(ChunkFn fn, std::span<const Var> inputs, int64_t rows) {
+Var in_chunks(const ChunkFn& fn, std::span<const Var> inputs, int64_t rows) {
   JX_CHECK(rows >= 0, "in_chunks: rows: expected 0 (all) or more, got ", rows);
   JX_CHECK(!inputs.empty(), "in_chunks: inputs: expected at least one");
   for (const Var& x : inputs)

@@ -389,7 +389,7 @@ Tensor checked_temperature(const ContrastOptions& o, const Var& temperature, con
                (temperature.numel() == 1 || temperature.dims() == Dims({rows})),
            o.op, ": temperature: expected ", acc, " with one element or [", rows, "] on ", like.device(),
            ", got ", temperature);
-  const Tensor t = temperature.value().contiguous();
+  Tensor t = temperature.value().contiguous();
   const Tensor wide = t.to(DType::f64);
   for (int64_t i = 0; i < t.numel(); ++i) {
     const double value = wide.data<double>()[i];

@@ -102,7 +102,7 @@ Var checkpoint(std::function<Var(const Var&)> fn, const Var& input);
 // independently (GradCache, Gao et al. 2021, arXiv 2101.06983). A loss on the result sees all rows. rows 0:
 // fn on the whole, without a checkpoint.
 using ChunkFn = std::function<Var(std::span<const Var>)>;
-Var in_chunks(ChunkFn fn, std::span<const Var> inputs, int64_t rows);
+Var in_chunks(const ChunkFn& fn, std::span<const Var> inputs, int64_t rows);
 Var in_chunks(std::function<Var(const Var&)> fn, const Var& input, int64_t rows);
 
 }  // namespace juxta

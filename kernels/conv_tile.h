@@ -30,18 +30,25 @@ template <int V, int R>
 inline constexpr int kMostPixels = kAccumulators / (V * R) < kTilePixels / R ? kAccumulators / (V * R)
                                                                              : kTilePixels / R;
 
-// y of `pixels` pixels from each of `rows` rows, from sums [rows * pixels][V * kWidth]. A loop, not unrolled and
-// shared by the shapes: it takes the place of a thousand instructions in each of them, for one pass through L1.
+// y of `pixels` pixels from each of `rows` rows, from sums [rows * pixels][V * kWidth]. A loop, not unrolled
+// and shared by the shapes: it takes the place of a thousand instructions in each, for one pass through L1.
 template <class T, int V>
 [[gnu::noinline]] static void put_tile(const ConvTile<T>& t, const float* sums, int rows, int pixels) {
   for (int v = 0; v < V; ++v) {
-    const int left = t.lanes - v * kWidth, n = left < kWidth ? left : kWidth;
-    if (n <= 0) return;
-    const F32 bias = t.bias ? load_part(t.bias + v * kWidth, n) : F32(0.0f);
-    const float* from = sums + v * kWidth;
-    for (int r = 0; r < rows; ++r)
-      for (int q = 0; q < pixels; ++q, from += V * kWidth)
-        store_part(t.y[r] + q * t.y_pixel + v * kWidth, load(from) + bias, n);
+    const auto put_lanes = [&](int n) __attribute__((always_inline)) {
+      const F32 bias = t.bias ? load_part(t.bias + v * kWidth, n) : F32(0.0f);
+      const float* from = sums + v * kWidth;
+      for (int r = 0; r < rows; ++r) {
+        T* to = t.y[r] + v * kWidth;
+        for (int q = 0; q < pixels; ++q, from += V * kWidth, to += t.y_pixel)
+          store_part(to, load(from) + bias, n);
+      }
+    };
+    const int left = t.lanes - v * kWidth;
+    if (left >= kWidth)
+      put_lanes(kWidth);
+    else if (left > 0)
+      put_lanes(left);
   }
 }
 

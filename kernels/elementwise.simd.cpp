@@ -1,5 +1,5 @@
-// Element-wise ops on vectors; formulas in elementwise.h, ops of two operands in elementwise_binary.simd.cpp. One
-// loop per op: the switch lies outside.
+// Element-wise ops on vectors; formulas in elementwise.h, ops of two operands in elementwise_binary.simd.cpp.
+// One loop per op: the switch lies outside.
 #include "kernels/elementwise.h"
 #include "kernels/elementwise_binary_entries.h"
 #include "kernels/elementwise_philox.h"

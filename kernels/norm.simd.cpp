@@ -1,5 +1,5 @@
-// Normalisation on vectors; formulas in norm.h and norm_group.h, batch norm in norm_batch.simd.cpp. Four accumulators
-// hide the latency of the additions.
+// Normalisation on vectors; formulas in norm.h and norm_group.h, batch norm in norm_batch.simd.cpp. Four
+// accumulators hide the latency of the additions.
 #include "kernels/norm.h"
 #include "kernels/norm_batch_entries.h"
 #include "kernels/simd.h"

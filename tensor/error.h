@@ -14,9 +14,9 @@ namespace juxta {
 
 class Error : public std::runtime_error {
  public:
-  Error(std::string message, const char* file, int line)
-      : std::runtime_error(std::move(message)), file_(file), line_(line) {}
-  explicit Error(std::string message) : Error(std::move(message), "", 0) {}
+  Error(const std::string& message, const char* file, int line)
+      : std::runtime_error(message), file_(file), line_(line) {}
+  explicit Error(const std::string& message) : Error(message, "", 0) {}
   // Source position of the failed check, "kernels/norm.cpp:42"; empty when unknown.
   std::string where() const {
     return *file_ ? std::string(file_) + ":" + std::to_string(line_) : std::string();

@@ -1,6 +1,7 @@
 // juxta embed: pooled features of a run's encoder on a data set, or of a named model with foreign weights on
 // an array.
 #include <cstdio>
+#include <memory>
 
 #include "ssl/eval/evaluate.h"
 #include "tensor/npy.h"
@@ -78,15 +79,14 @@ int run_embed(const Options& o) {
 
 Command add_embed(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c = app.add_subcommand("embed", "write pooled features as .npy");
-  c->add_option("RUN", o->run, "run folder or checkpoint file");
-  c->add_option("--data", o->data,
-                "data set; with --model: float32 .npy [N, H, W, C], fed to the network as it is");
-  c->add_option("-o,--output", o->out, "output file")->required();
-  c->add_option("--split", o->split, "train or test [train]");
-  c->add_option("--model", o->model, "an encoder by name instead of a run (juxta models)");
-  c->add_option("--weights", o->weights, "its weights: safetensors with torchvision or timm names");
-  c->add_option("--threads", o->threads, "threads of the kernels [all]")->check(CLI::PositiveNumber);
+  Subcommand c(app, "embed", "write pooled features as .npy");
+  c.text("RUN", o->run, "run folder or checkpoint file");
+  c.text("--data", o->data, "data set; with --model: float32 .npy [N, H, W, C], fed to the network as it is");
+  c.text("-o,--output", o->out, "output file", Need::required);
+  c.text("--split", o->split, "train or test [train]");
+  c.text("--model", o->model, "an encoder by name instead of a run (juxta models)");
+  c.text("--weights", o->weights, "its weights: safetensors with torchvision or timm names");
+  c.threads(o->threads);
   return [o] { return run_embed(*o); };
 }
 

@@ -1,5 +1,6 @@
 // juxta eval RUN: scores the frozen features of a run beside the untrained network and raw pixels.
 #include <cstdio>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "ssl/eval/evaluate.h"
@@ -61,12 +62,12 @@ int run_eval(const Options& o) {
 
 Command add_eval(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c = app.add_subcommand("eval", "evaluate a run's frozen features");
-  c->footer(kProtocol);
-  c->add_option("RUN", o->run, "run folder or checkpoint file")->required();
-  c->add_option("--data", o->data, "data set [the one it was trained on]");
-  c->add_flag("--json", o->json, "print one JSON object");
-  c->add_option("--threads", o->threads, "threads of the kernels [all]")->check(CLI::PositiveNumber);
+  Subcommand c(app, "eval", "evaluate a run's frozen features");
+  c.footer(kProtocol);
+  c.text("RUN", o->run, "run folder or checkpoint file", Need::required);
+  c.text("--data", o->data, "data set [the one it was trained on]");
+  c.flag("--json", o->json, "print one JSON object");
+  c.threads(o->threads);
   return [o] { return run_eval(*o); };
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <memory>
 #include <set>
 
 #include "autograd/ops.h"
@@ -122,12 +123,10 @@ int inspect_recipe(const Options& o) {
 
 Command add_inspect(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c = app.add_subcommand("inspect", "look into a checkpoint, a weights file or a recipe");
-  c->add_option("FILE", o->file, "safetensors file");
-  c->add_option("--recipe", o->recipe, "model table and memory of one step by op");
-  c->add_option("--set", o->set, "a.b=c: override one key of the recipe")
-      ->take_all()
-      ->allow_extra_args(false);
+  Subcommand c(app, "inspect", "look into a checkpoint, a weights file or a recipe");
+  c.text("FILE", o->file, "safetensors file");
+  c.text("--recipe", o->recipe, "model table and memory of one step by op");
+  c.texts("--set", o->set, "a.b=c: override one key of the recipe");
   return [o] {
     JX_CHECK(o->file.empty() != o->recipe.empty(), "inspect: give either a FILE or --recipe NAME");
     return o->recipe.empty() ? inspect_file(o->file) : inspect_recipe(*o);

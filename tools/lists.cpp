@@ -8,7 +8,7 @@
 namespace juxta::tools {
 
 Command add_models(CLI::App& app) {
-  app.add_subcommand("models", "list the encoders");
+  Subcommand(app, "models", "list the encoders");
   return [] {
     for (const nn::ModelRow& m : nn::models()) std::printf("%-22s %-7s %s\n", m.name, m.family, m.about);
     return kOk;
@@ -16,7 +16,7 @@ Command add_models(CLI::App& app) {
 }
 
 Command add_recipes(CLI::App& app) {
-  app.add_subcommand("recipes", "list the recipes and the systems they may name");
+  Subcommand(app, "recipes", "list the recipes and the systems they may name");
   return [] {
     std::printf("recipes (juxta train NAME):\n");
     for (const auto& [name, path] : ssl::recipe_names())

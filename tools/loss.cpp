@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "autograd/ops.h"
@@ -225,19 +226,17 @@ int run_loss(const Options& o) {
 }  // namespace
 
 Command add_loss(CLI::App& app) {
-  CLI::App* sub =
-      app.add_subcommand("loss", "one objective on tensors of a file: value, terms, gradients, samples");
+  Subcommand c(app, "loss", "one objective on tensors of a file: value, terms, gradients, samples");
   auto o = std::make_shared<Options>();
-  sub->add_option("NAME", o->name, "objective (juxta objectives lists them)")->required();
-  sub->add_option("--input", o->input,
-                  "safetensors with the inputs under their names; image maps [.., C, H, W]")
-      ->required();
-  sub->add_option("--set", o->set, "parameter: name=value (repeatable)");
-  sub->add_option("-o", o->out, "write loss, terms and grad.NAME to this safetensors file");
-  sub->add_option("--dtype", o->dtype, "f32 or f64 (default f64)");
-  sub->add_option("--rows", o->rows, "samples to print (default 10)");
-  sub->add_flag("--json", o->json, "print one JSON object");
-  sub->footer(
+  c.text("NAME", o->name, "objective (juxta objectives lists them)", Need::required);
+  c.text("--input", o->input, "safetensors with the inputs under their names; image maps [.., C, H, W]",
+         Need::required);
+  c.texts("--set", o->set, "parameter: name=value (repeatable)");
+  c.text("-o", o->out, "write loss, terms and grad.NAME to this safetensors file");
+  c.text("--dtype", o->dtype, "f32 or f64 (default f64)");
+  c.rows(o->rows, "samples to print (default 10)");
+  c.flag("--json", o->json, "print one JSON object");
+  c.footer(
       "Samples: row i of the first [N, D] input against all rows of the second, by cosine. rank: 1 + rows "
       "closer than "
       "the own one. effective temperature: what divides the cosines: the temperature, over the lengths of "

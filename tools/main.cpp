@@ -1,4 +1,5 @@
 // juxta: train, evaluate and look into contrastive and momentum-based learners.
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
 
@@ -14,6 +15,30 @@ int report(const std::exception& e) {
 }
 
 }  // namespace
+
+namespace juxta::tools {
+
+Subcommand::Subcommand(CLI::App& app, const char* name, const char* about)
+    : command_(app.add_subcommand(name, about)) {}
+
+void Subcommand::text(const char* name, std::string& to, const char* help, Need need) {
+  command_->add_option(name, to, help)->required(need == Need::required);
+}
+void Subcommand::texts(const char* name, std::vector<std::string>& to, const char* help, Need need) {
+  CLI::Option* option = command_->add_option(name, to, help)->required(need == Need::required);
+  // An option takes one value each time, so that what follows may be an argument.
+  if (name[0] == '-') option->take_all()->allow_extra_args(false);
+}
+void Subcommand::flag(const char* name, bool& to, const char* help) { command_->add_flag(name, to, help); }
+void Subcommand::threads(int& to) {
+  command_->add_option("--threads", to, "threads of the kernels [all]")->check(CLI::PositiveNumber);
+}
+void Subcommand::rows(int64_t& to, const char* help) {
+  command_->add_option("--rows", to, help)->check(CLI::NonNegativeNumber);
+}
+void Subcommand::footer(const char* text) { command_->footer(text); }
+
+}  // namespace juxta::tools
 
 int main(int argc, char** argv) {
   using namespace juxta::tools;

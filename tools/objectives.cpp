@@ -1,5 +1,6 @@
 // juxta objectives: what the registry holds.
 #include <cstdio>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "ssl/objectives/registry.h"
@@ -74,10 +75,10 @@ int run_objectives(const Options& o) {
 }  // namespace
 
 Command add_objectives(CLI::App& app) {
-  CLI::App* sub = app.add_subcommand("objectives", "list the objectives, or describe one");
+  Subcommand c(app, "objectives", "list the objectives, or describe one");
   auto o = std::make_shared<Options>();
-  sub->add_option("NAME", o->name, "one objective: inputs, parameters, equation");
-  sub->add_flag("--json", o->json, "print JSON");
+  c.text("NAME", o->name, "one objective: inputs, parameters, equation");
+  c.flag("--json", o->json, "print JSON");
   return [o] { return run_objectives(*o); };
 }
 

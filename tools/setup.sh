@@ -7,7 +7,10 @@ packages=(
   libgtest-dev libbenchmark-dev libopenblas-dev dataset-fashion-mnist
 )
 case "${1:-}" in
-  --help) echo "usage: tools/setup.sh [--check]   install the Debian packages that Juxta needs"; exit 0 ;;
+  --help)
+    echo "usage: tools/setup.sh [--check | --test]   install the Debian packages Juxta (--test: its tests too) needs"
+    exit 0
+    ;;
   --test) packages+=(clang) ;;
 esac
 missing=()

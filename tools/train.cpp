@@ -1,5 +1,6 @@
 // juxta train RECIPE: reads a recipe and data, trains, writes the run folder.
 #include <cstdio>
+#include <memory>
 
 #include "ssl/report/run_report.h"
 #include "ssl/train/trainer.h"
@@ -54,19 +55,16 @@ int run_train(const Options& o) {
 
 Command add_train(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c = app.add_subcommand("train", "train a recipe; writes a run folder");
-  c->add_option("RECIPE", o->recipe, "a recipe's name (juxta recipes) or a TOML file")->required();
-  c->add_option("--data", o->data,
-                "data set: a folder of IDX files, CIFAR batches, .npy files or image folders");
-  c->add_option("--out", o->out, "run folder [runs/METHOD_MODEL]");
-  c->add_option("--set", o->set, "a.b=c: override one key of the recipe; may be repeated")
-      ->take_all()
-      ->allow_extra_args(false);
-  c->add_option("--threads", o->threads, "threads of the kernels [all]")->check(CLI::PositiveNumber);
-  c->add_flag("--resume", o->resume, "go on from the newest checkpoint of the run folder");
-  c->add_flag("--strict", o->strict, "a corrupt image is an error, not a warning");
-  c->add_flag("--quiet", o->quiet, "no progress on stderr");
-  c->add_flag("--keys", o->keys, "list every key of the recipe with its value and meaning, and stop");
+  Subcommand c(app, "train", "train a recipe; writes a run folder");
+  c.text("RECIPE", o->recipe, "a recipe's name (juxta recipes) or a TOML file", Need::required);
+  c.text("--data", o->data, "data set: a folder of IDX files, CIFAR batches, .npy files or image folders");
+  c.text("--out", o->out, "run folder [runs/METHOD_MODEL]");
+  c.texts("--set", o->set, "a.b=c: override one key of the recipe; may be repeated");
+  c.threads(o->threads);
+  c.flag("--resume", o->resume, "go on from the newest checkpoint of the run folder");
+  c.flag("--strict", o->strict, "a corrupt image is an error, not a warning");
+  c.flag("--quiet", o->quiet, "no progress on stderr");
+  c.flag("--keys", o->keys, "list every key of the recipe with its value and meaning, and stop");
   return [o] { return run_train(*o); };
 }
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "ssl/objectives/registry.h"
@@ -118,15 +119,15 @@ int run_verify(const Options& o) {
 }  // namespace
 
 Command add_verify(CLI::App& app) {
-  CLI::App* sub = app.add_subcommand("verify", "run golden files through the shipped objectives");
+  Subcommand c(app, "verify", "run golden files through the shipped objectives");
   auto o = std::make_shared<Options>();
-  sub->add_option("PATH", o->paths, "OBJECTIVE.safetensors files, or folders of them")->required();
-  sub->add_option("--dtype", o->dtype, "f32 or f64 (default f64)");
-  sub->add_option("--isa", o->isa, "kernel table: generic, avx2, avx512, avx512bf16 (default: the best)");
-  sub->add_option("--write", o->write, "folder for what was computed, as OBJECTIVE.safetensors");
-  sub->add_option("--threads", o->threads, "number of threads");
-  sub->add_flag("--json", o->json, "print one JSON object");
-  sub->footer(
+  c.texts("PATH", o->paths, "OBJECTIVE.safetensors files, or folders of them", Need::required);
+  c.text("--dtype", o->dtype, "f32 or f64 (default f64)");
+  c.text("--isa", o->isa, "kernel table: generic, avx2, avx512, avx512bf16 (default: the best)");
+  c.text("--write", o->write, "folder for what was computed, as OBJECTIVE.safetensors");
+  c.threads(o->threads);
+  c.flag("--json", o->json, "print one JSON object");
+  c.footer(
       "Tolerances: in f64 1e-8 of the largest entry + 1e-12; in f32 a scalar loss 1e-5 max(1, |loss|), other "
       "tensors "
       "2e-4 of the largest entry + 2e-6 (2e-3 where a temperature is at most 0.005); integers are equal. "
