@@ -217,6 +217,10 @@ TEST(Program, MistakesAreOneLineAndStatus2) {
   const TempDir dir;
   write_data(dir / "data");
   const std::string data = " --data " + (dir / "data"), out = " --out " + (dir / "r");
+  expect_bad_input(dir, "trian simclr", {"no command 'trian'", "did you mean 'train'"});
+  expect_bad_input(dir, "train", {"RECIPE", "required", "juxta --help"});
+  expect_bad_input(dir, "eval run --jsno", {"--jsno", "juxta --help"});
+  expect_bad_input(dir, "train simclr --threads 0", {"--threads", "not in range 1 to 4096"});
   expect_bad_input(dir, "train no_such_recipe" + data, {"no_such_recipe"});
   expect_bad_input(dir, "train simclr_fashion_mnst" + data, {"did you mean 'simclr_fashion_mnist'"});
   expect_bad_input(dir, "train simclr_fashion_mnist --data /nowhere" + out, {"/nowhere", "no such"});

@@ -1,9 +1,11 @@
 // juxta: train, evaluate and look into contrastive and momentum-based learners.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 
 #include "tensor/error.h"
+#include "tensor/file.h"
 #include "tools/commands.h"
 
 namespace {
@@ -12,6 +14,21 @@ namespace {
 int report(const std::exception& e) {
   std::fprintf(stderr, "juxta: error: %s\n", e.what());
   return juxta::tools::kBadInput;
+}
+
+// What is wrong with the command line, as every other error: in one line.
+std::string command_line_fault(const CLI::App*, const CLI::Error& e) {
+  return std::string("juxta: error: ") + e.what() + "; see juxta --help\n";
+}
+
+// The first argument, where it is no command: CLI11 would only say that a command is missing.
+void check_command(const CLI::App& app, const std::string& name) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  if (name.starts_with('-') || std::find(names.begin(), names.end(), name) != names.end()) return;
+  const std::string near = juxta::nearest_name(name, names);
+  throw juxta::Error("no command '" + name + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?") +
+                     " (juxta --help lists them)");
 }
 
 }  // namespace
@@ -31,10 +48,10 @@ void Subcommand::texts(const char* name, std::vector<std::string>& to, const cha
 }
 void Subcommand::flag(const char* name, bool& to, const char* help) { command_->add_flag(name, to, help); }
 void Subcommand::threads(int& to) {
-  command_->add_option("--threads", to, "threads of the kernels [all]")->check(CLI::PositiveNumber);
+  command_->add_option("--threads", to, "threads of the kernels [all]")->check(CLI::Range(1, 4096));
 }
 void Subcommand::rows(int64_t& to, const char* help) {
-  command_->add_option("--rows", to, help)->check(CLI::NonNegativeNumber);
+  command_->add_option("--rows", to, help)->check(CLI::Range(0, 1000000));
 }
 void Subcommand::footer(const char* text) { command_->footer(text); }
 
@@ -46,7 +63,7 @@ int main(int argc, char** argv) {
                ": contrastive and momentum-based self-supervised learning from scratch"};
   app.set_version_flag("--version", "juxta " JUXTA_VERSION);
   app.require_subcommand(1);
-  app.failure_message(CLI::FailureMessage::simple);
+  app.failure_message(command_line_fault);
   const auto make = {add_train,   add_eval,       add_embed,  add_inspect, add_models,
                      add_recipes, add_objectives, add_verify, add_loss};
   Command chosen;
@@ -56,7 +73,10 @@ int main(int argc, char** argv) {
     app.get_subcommands({})[before]->callback([run, &chosen] { chosen = run; });
   }
   try {
+    if (argc > 1) check_command(app, argv[1]);
     app.parse(argc, argv);
+  } catch (const juxta::Error& e) {
+    return report(e);
   } catch (const CLI::ParseError& e) {
     const int status = app.exit(e);
     return status == 0 ? kOk : kBadInput;
