@@ -90,14 +90,15 @@ class Pool {
       do {
         if (s >> 32 != (job & 0xffffffffu) || (s & 0xffffffffu) == 0) return;
       } while (!state_.compare_exchange_weak(s, s - 1, std::memory_order_acq_rel, std::memory_order_acquire));
-      const int64_t r = ranges_ - static_cast<int64_t>(s & 0xffffffffu);
+      // The job may be read until its last range is counted as done: then its owner may write the next one.
+      const int64_t ranges = ranges_, r = ranges - static_cast<int64_t>(s & 0xffffffffu);
       try {
         fn_(context_, r * grain_, std::min(n_, (r + 1) * grain_));
       } catch (...) {
         const std::lock_guard lock(mutex_);
         if (!failure_) failure_ = std::current_exception();
       }
-      if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == ranges_) done_.notify_all();
+      if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == ranges) done_.notify_all();
     }
   }
 
