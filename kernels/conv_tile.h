@@ -54,7 +54,7 @@ template <class T, int V>
 
 template <class T, int V, int R, int P>
 [[gnu::always_inline]] static inline void finish_tile(const ConvTile<T>& t, F32 (&acc)[R * P * V]) {
-  if (sizeof(T) == sizeof(float) && t.lanes == V * kWidth && !t.partial) {
+  if (t.lanes == V * kWidth && !t.partial) {
     F32 bias[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) bias[v] = t.bias ? load(t.bias + v * kWidth) : F32(0.0f);
