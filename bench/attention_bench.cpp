@@ -62,9 +62,8 @@ void register_shapes(const std::string& name, void (*fn)(benchmark::State&, int,
 int main(int argc, char** argv) {
   using namespace juxta;
   using namespace juxta::bench;
-  for (int table = ForceTable::kReference; table < static_cast<int>(host_isas().size()); ++table) {
-    if (table == ForceTable::kActive) continue;
-    const std::string label = table < 0 ? "reference" : name_of(static_cast<Isa>(table));
+  for (const int table : cpu_tables()) {
+    const std::string label = table_name(table);
     for (DType d : {DType::f32, DType::bf16}) {
       const std::string name = concat("/", d, "/", label);
       register_shapes("attention/forward" + name, forward, table, d, false);

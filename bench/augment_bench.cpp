@@ -33,9 +33,8 @@ void view(benchmark::State& state, int table, bool colour, bool blur) {
 int main(int argc, char** argv) {
   using namespace juxta;
   using namespace juxta::bench;
-  for (int table = ForceTable::kReference; table < static_cast<int>(host_isas().size()); ++table) {
-    if (table == ForceTable::kActive) continue;
-    const std::string label = table < 0 ? "reference" : name_of(static_cast<Isa>(table));
+  for (const int table : cpu_tables()) {
+    const std::string label = table_name(table);
     for (bool colour : {false, true})
       for (bool blur : {false, true})
         benchmark::RegisterBenchmark(

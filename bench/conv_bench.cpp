@@ -38,8 +38,8 @@ constexpr ConvLayer kLayers[] = {
 
 enum class Pass { forward, data, weights };
 
-void conv_pass(benchmark::State& state, const ConvLayer& l, Pass pass, int table, DType dtype) {
-  const ForceTable force(table);
+void conv_pass(benchmark::State& state, const ConvLayer& l, Pass pass, Isa isa, DType dtype) {
+  const ForceTable force(isa);
   const ConvOptions o{.stride = l.stride, .padding = l.kernel / 2, .groups = l.groups};
   const Tensor xt = Tensor::full({l.batch, l.size, l.size, l.in}, 0.5, dtype),
                wt = Tensor::full({l.out, l.in / l.groups, l.kernel, l.kernel}, 0.25);
@@ -69,10 +69,9 @@ int main(int argc, char** argv) {
   for (const ConvLayer& l : kLayers)
     for (Pass pass : {Pass::forward, Pass::data, Pass::weights}) {
       const std::string name = concat("conv/", l.name, "/", juxta::bench::name_of(pass), "/");
-      for (int table = 0; table < static_cast<int>(host_isas().size()); ++table)
+      for (const Isa isa : host_isas())
         for (DType d : {DType::f32, DType::bf16})
-          benchmark::RegisterBenchmark(concat(name, d, "/", juxta::name_of(static_cast<Isa>(table))).c_str(),
-                                       conv_pass, l, pass, table, d)
+          benchmark::RegisterBenchmark(concat(name, d, "/", isa).c_str(), conv_pass, l, pass, isa, d)
               ->UseRealTime();
       register_rival(concat(name, "f32/onednn"), l, static_cast<int>(pass), false);
       register_rival(concat(name, "bf16/onednn"), l, static_cast<int>(pass), true);

@@ -114,9 +114,8 @@ void register_all(int table, const std::string& label, DType d) {
 int main(int argc, char** argv) {
   using namespace juxta;
   using namespace juxta::bench;
-  for (int table = ForceTable::kReference; table < static_cast<int>(host_isas().size()); ++table) {
-    if (table == ForceTable::kActive) continue;
-    const std::string label = table < 0 ? "reference" : name_of(static_cast<Isa>(table));
+  for (const int table : cpu_tables()) {
+    const std::string label = table_name(table);
     for (DType d : {DType::f32, DType::bf16}) register_all(table, label, d);
   }
   benchmark::RegisterBenchmark("tanh/forward/f32/eigen", eigen_tanh)->UseRealTime();

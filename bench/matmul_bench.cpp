@@ -115,11 +115,10 @@ void add(const std::string& name, F function, Extra... extra) {
 
 void add_shape(const char* group, const Shape& s, bool every_table) {
   for (int threads = 1; threads <= num_threads(); threads *= 2) {
-    for (int table = ForceTable::kReference; table < static_cast<int>(host_isas().size()); ++table) {
-      if (table == ForceTable::kActive || (!every_table && table != static_cast<int>(host_isas().back())))
-        continue;
+    for (const int table : cpu_tables()) {
+      if (!every_table && table != static_cast<int>(host_isas().back())) continue;
       if (table < 0 && s.flops() > 1e9) continue;  // plain loops: seconds
-      const char* who = table < 0 ? "reference" : name_of(static_cast<Isa>(table));
+      const char* who = table_name(table);
       for (DType d : {DType::f32, DType::bf16})
         add(label(group, name_of(d), who, s, threads), ours, s, table, d, threads);
     }

@@ -39,9 +39,8 @@ int main(int argc, char** argv) {
   using namespace juxta;
   using namespace juxta::bench;
   using T = OptimTable<float>;
-  for (int table = ForceTable::kReference; table < static_cast<int>(host_isas().size()); ++table) {
-    if (table == ForceTable::kActive) continue;
-    const std::string label = table < 0 ? "reference" : name_of(static_cast<Isa>(table));
+  for (const int table : cpu_tables()) {
+    const std::string label = table_name(table);
     const auto add = [&](const char* name, Entry e, double streams) {
       benchmark::RegisterBenchmark(concat(name, "/", label).c_str(), step, table, e, streams)->UseRealTime();
     };

@@ -13,8 +13,8 @@ Var apply(Op op, const Var& x) {
   return op == Op::average ? avg_pool2d(x, 2, 2) : global_avg_pool(x);
 }
 
-void pool(benchmark::State& state, Op op, bool both, int table, DType dtype) {
-  const ForceTable force(table);
+void pool(benchmark::State& state, Op op, bool both, Isa isa, DType dtype) {
+  const ForceTable force(isa);
   const Var x = Var::leaf(Tensor::full({32, state.range(0), state.range(0), state.range(1)}, 0.5, dtype));
   int64_t bytes = 0;
   for (auto _ : state) {
@@ -35,12 +35,10 @@ int main(int argc, char** argv) {
       {Op::max, "max_pool2d"}, {Op::average, "avg_pool2d"}, {Op::global, "global_avg_pool"}};
   for (const auto& op : kOps)
     for (bool both : {false, true})
-      for (int table = 0; table < static_cast<int>(host_isas().size()); ++table)
+      for (const Isa isa : host_isas())
         for (DType d : {DType::f32, DType::bf16})
-          benchmark::RegisterBenchmark(
-              concat(op.second, both ? "/both/" : "/forward/", d, "/", name_of(static_cast<Isa>(table)))
-                  .c_str(),
-              pool, op.first, both, table, d)
+          benchmark::RegisterBenchmark(concat(op.second, both ? "/both/" : "/forward/", d, "/", isa).c_str(),
+                                       pool, op.first, both, isa, d)
               ->Args({56, 64})
               ->UseRealTime();
   benchmark::Initialize(&argc, argv);

@@ -30,9 +30,8 @@ void top20(benchmark::State& state, int table) {
 int main(int argc, char** argv) {
   using namespace juxta;
   using namespace juxta::bench;
-  for (int table = ForceTable::kReference; table < static_cast<int>(host_isas().size()); ++table) {
-    if (table == ForceTable::kActive) continue;
-    const std::string label = table < 0 ? "reference" : name_of(static_cast<Isa>(table));
+  for (const int table : cpu_tables()) {
+    const std::string label = table_name(table);
     for (DType d : {DType::f32, DType::bf16}) {
       const auto add = [&](const char* name, std::vector<int> dims) {
         benchmark::RegisterBenchmark(concat("sum/", name, "/", d, "/", label).c_str(), reduce, table, d, dims)

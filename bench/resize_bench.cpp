@@ -6,8 +6,8 @@
 namespace juxta::bench {
 namespace {
 
-void resize(benchmark::State& state, bool both, int table, DType dtype) {
-  const ForceTable force(table);
+void resize(benchmark::State& state, bool both, Isa isa, DType dtype) {
+  const ForceTable force(isa);
   const int64_t from = state.range(0), to = state.range(1);
   const Var x = Var::leaf(Tensor::full({16, from, from, state.range(2)}, 0.5, dtype));
   int64_t bytes = 0;
@@ -26,12 +26,11 @@ int main(int argc, char** argv) {
   using namespace juxta;
   using namespace juxta::bench;
   for (bool both : {false, true})
-    for (int table = 0; table < static_cast<int>(host_isas().size()); ++table)
+    for (const Isa isa : host_isas())
       for (DType d : {DType::f32, DType::bf16})
         benchmark::RegisterBenchmark(
-            concat("resize_bilinear", both ? "/both/" : "/forward/", d, "/", name_of(static_cast<Isa>(table)))
-                .c_str(),
-            resize, both, table, d)
+            concat("resize_bilinear", both ? "/both/" : "/forward/", d, "/", isa).c_str(), resize, both, isa,
+            d)
             ->Args({28, 56, 64})
             ->Args({224, 96, 3})
             ->UseRealTime();

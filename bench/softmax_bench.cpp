@@ -53,9 +53,8 @@ int main(int argc, char** argv) {
   } ops[] = {{"softmax", run_softmax, 2, 5},
              {"logsumexp", run_logsumexp, 1, 3},
              {"cross_entropy", run_cross_entropy, 1, 3}};
-  for (int table = ForceTable::kReference; table < static_cast<int>(host_isas().size()); ++table) {
-    if (table == ForceTable::kActive) continue;
-    const std::string label = table < 0 ? "reference" : name_of(static_cast<Isa>(table));
+  for (const int table : cpu_tables()) {
+    const std::string label = table_name(table);
     for (DType d : {DType::f32, DType::bf16})
       for (const auto& o : ops) {
         const std::string name = concat("/", d, "/", label);

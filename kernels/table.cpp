@@ -1,5 +1,6 @@
 #include "kernels/table.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -23,13 +24,20 @@ bool built_with_cuda() {
 }
 
 ForceTable::ForceTable(int which) : outer_(t_forced) {
-  JX_CHECK(which == kReference || which < static_cast<int>(host_isas().size()),
-           "ForceTable: this CPU does not run ",
-           which == kReference ? "the reference" : name_of(static_cast<Isa>(which)));
+  JX_CHECK(
+      which == kReference || std::ranges::find(host_isas(), static_cast<Isa>(which)) != host_isas().end(),
+      "ForceTable: this CPU does not run ", table_name(which), ", or the build left it out");
   t_forced = which;
 }
 ForceTable::~ForceTable() { t_forced = outer_; }
 int ForceTable::current() { return t_forced; }
+
+std::vector<int> cpu_tables() {
+  std::vector<int> all{ForceTable::kReference};
+  for (const Isa isa : host_isas()) all.push_back(static_cast<int>(isa));
+  return all;
+}
+const char* table_name(int which) { return which < 0 ? "reference" : name_of(static_cast<Isa>(which)); }
 
 std::vector<std::string> table_holes() {
   const std::lock_guard lock(g_mutex);

@@ -17,7 +17,8 @@
 #include "tensor/parallel.h"
 #include "tensor/tensor.h"
 
-// The tables of one name in all ISA namespaces, for TableChoice. Declare them with JX_DECLARE_ISA_TABLES.
+// The tables of one name in all ISA namespaces, for TableChoice; null for a level the build leaves out. Declare
+// them with JX_DECLARE_ISA_TABLES.
 #if defined(__x86_64__)
 #define JX_DECLARE_ISA_TABLES(Type, name) \
   namespace generic {                     \
@@ -32,8 +33,9 @@
   namespace avx512bf16 {                  \
   extern const Type name;                 \
   }
+#define JX_IF_BUILT(isa, name) (JUXTA_ISA_MASK >> static_cast<int>(Isa::isa) & 1 ? &isa::name : nullptr)
 #define JX_ISA_TABLES(name) \
-  { &generic::name, &avx2::name, &avx512::name, &avx512bf16::name }
+  { &generic::name, JX_IF_BUILT(avx2, name), JX_IF_BUILT(avx512, name), JX_IF_BUILT(avx512bf16, name) }
 #else
 #define JX_DECLARE_ISA_TABLES(Type, name) \
   namespace generic {                     \
@@ -74,6 +76,10 @@ class ForceTable {
  private:
   int outer_;
 };
+
+// What ForceTable takes on this machine, the reference and every level of host_isas(), and their names.
+std::vector<int> cpu_tables();
+const char* table_name(int which);
 
 // Entries that fell back to the reference, as "norm.layer_norm_fwd<f32> on avx2"; tests compare it with the
 // known list.

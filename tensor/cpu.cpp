@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <vector>
 
@@ -32,19 +33,24 @@ std::vector<Isa> detect() {
 }
 
 const std::vector<Isa>& isas() {
-  static const std::vector<Isa> list = detect();
+  static const std::vector<Isa> list = [] {
+    std::vector<Isa> both = detect();
+    std::erase_if(both, [](Isa isa) { return (JUXTA_ISA_MASK >> static_cast<int>(isa) & 1) == 0; });
+    return both;
+  }();
   return list;
 }
 
 Isa choose() {
-  const Isa best = isas().back();
   const char* forced = std::getenv("JUXTA_ISA");
-  if (!forced || !*forced) return best;
+  if (!forced || !*forced) return isas().back();
   for (int i = 0; i < kIsaCount; ++i) {
     if (std::string_view(forced) != kNames[i]) continue;
-    JX_CHECK(i <= static_cast<int>(best), "JUXTA_ISA=", forced, ": this CPU does not run it; the highest is ",
-             name_of(best));
-    return static_cast<Isa>(i);
+    const Isa isa = static_cast<Isa>(i);
+    JX_CHECK(std::ranges::find(isas(), isa) != isas().end(), "JUXTA_ISA=", forced,
+             ": this CPU does not run it, or the build left it out (JUXTA_ISAS); the highest is ",
+             isas().back());
+    return isa;
   }
   JX_FAIL("JUXTA_ISA: expected generic, avx2, avx512 or avx512bf16; got '", forced, "'");
 }

@@ -17,9 +17,14 @@ inline constexpr int kIsaCount = 4;
 const char* name_of(Isa isa);
 inline const char* to_text(Isa isa) { return name_of(isa); }
 
-// Levels that this machine runs, lowest first; tests visit all of them.
+// The kernels this build holds, a bit per level, in tensor/cpu.cpp and kernels/*.cpp (CMake's JUXTA_ISAS).
+#if !defined(JUXTA_ISA_MASK)
+#define JUXTA_ISA_MASK 15
+#endif
+
+// Levels that this machine runs and this build holds, lowest first; tests visit all of them.
 std::span<const Isa> host_isas();
-// The level in use: the highest the host runs, or what JUXTA_ISA names (Error on an unknown or unsupported
+// The level in use: the highest of host_isas(), or what JUXTA_ISA names (Error on an unknown or unsupported
 // name).
 Isa active_isa();
 

@@ -11,7 +11,7 @@ namespace {
 
 using namespace juxta::nn;
 
-std::unique_ptr<Encoder> make(ModelConfig c, uint64_t seed = 1) {
+std::unique_ptr<Encoder> make(const ModelConfig& c, uint64_t seed = 1) {
   Rng init(seed, "init");
   return make_encoder(c, init);
 }

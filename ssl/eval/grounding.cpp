@@ -12,7 +12,7 @@ constexpr const char* kMetric = "grounding_metrics";
 
 Tensor checked(const char* name, const Tensor& t, const Dims& dims) {
   JX_CHECK(t.defined() && t.dims() == dims, kMetric, ": ", name, ": expected ", dims, ", got ", t);
-  const Tensor x = t.to(DType::f64).contiguous();
+  Tensor x = t.to(DType::f64).contiguous();
   for (int64_t i = 0; i < x.numel(); ++i)
     JX_CHECK(std::isfinite(x.data<double>()[i]), kMetric, ": ", name, ": expected finite values, got ",
              x.data<double>()[i], " at ", i);
@@ -67,9 +67,10 @@ GroundingMetrics grounding_metrics(const Tensor& contrastive, const Tensor& iou_
   const double clip = p.duration / static_cast<double>(t);
   for (int64_t cell = 0; cell < t * t; ++cell) {
     if (m.data<double>()[cell] == 0) continue;
-    JX_CHECK(cell % t >= cell / t, kMetric, ": mask: expected moments that end after they begin, got (",
-             cell / t, ", ", cell % t, ")");
-    moments.push_back({static_cast<double>(cell / t) * clip, static_cast<double>(cell % t + 1) * clip});
+    const int64_t begin = cell / t, last = cell % t;
+    JX_CHECK(last >= begin, kMetric, ": mask: expected moments that end after they begin, got (", begin, ", ",
+             last, ")");
+    moments.push_back({static_cast<double>(begin) * clip, static_cast<double>(last + 1) * clip});
     cells.push_back(cell);
   }
   JX_CHECK(!cells.empty(), kMetric, ": mask: expected at least one valid cell");

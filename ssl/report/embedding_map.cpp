@@ -21,7 +21,7 @@ Tensor checked(const Tensor& features, const char* op) {
            ": features: expected [N, F] with N, F >= 1, got ", to_text(features));
   JX_CHECK(features.size(0) <= 20000, op, ": ", features.size(0),
            " rows need too much memory; hint: give at most 20000, better 2000");
-  const Tensor x = features.to(DType::f32).contiguous();
+  Tensor x = features.to(DType::f32).contiguous();
   const float* v = x.data<float>();
   for (int64_t i = 0; i < x.numel(); ++i)
     JX_CHECK(std::isfinite(v[i]), op, ": features: row ", i / x.size(1), " holds a value that is not finite");

@@ -38,20 +38,43 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(JUXTA_ISA_FLAGS_avx512bf16 ${JUXTA_ISA_FLAGS_avx512} -mavx512bf16)
 endif()
 
+# JUXTA_ISAS=native leaves out all but this machine's best and the generic kernels: a quicker build for one machine, not
+# for the tests, which visit every level. -march=native tells what there is.
+set(JUXTA_ISA_BUILT ${JUXTA_ISA_NAMES})
+if(JUXTA_ISAS STREQUAL native)
+  execute_process(COMMAND ${CMAKE_CXX_COMPILER} -march=native -dM -E -xc++ /dev/null
+    OUTPUT_VARIABLE native_macros COMMAND_ERROR_IS_FATAL ANY)
+  set(JUXTA_ISA_BUILT generic)
+  if(native_macros MATCHES "__AVX512BF16__")
+    list(APPEND JUXTA_ISA_BUILT avx512bf16)
+  elseif(native_macros MATCHES "__AVX512VL__" AND native_macros MATCHES "__AVX512BW__")
+    list(APPEND JUXTA_ISA_BUILT avx512)
+  elseif(native_macros MATCHES "__AVX2__" AND native_macros MATCHES "__FMA__")
+    list(APPEND JUXTA_ISA_BUILT avx2)
+  endif()
+elseif(NOT JUXTA_ISAS STREQUAL all)
+  message(FATAL_ERROR "JUXTA_ISAS: expected all or native, got '${JUXTA_ISAS}'")
+endif()
+
 # Compiles kernels/*.simd.cpp once per instruction set into juxta_isa_<name> and adds the objects to `target`. At least
 # -O2 in every configuration: without inlining these files would leave weak copies of inline functions behind.
 function(juxta_isa_objects target)
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.simd.cpp)
-  set(level 0)
-  foreach(isa ${JUXTA_ISA_NAMES})
+  set(mask 0)
+  foreach(isa ${JUXTA_ISA_BUILT})
+    list(FIND JUXTA_ISA_NAMES ${isa} level)
+    math(EXPR mask "${mask} | (1 << ${level})")
     add_library(juxta_isa_${isa} OBJECT ${sources})
     target_link_libraries(juxta_isa_${isa} PRIVATE juxta_flags)
     target_compile_definitions(juxta_isa_${isa} PRIVATE JX_ISA=${isa} JX_LEVEL=${level})
     target_compile_options(juxta_isa_${isa} PRIVATE -O2 -fno-exceptions ${JUXTA_ISA_FLAGS_${isa}})
     target_precompile_headers(juxta_isa_${isa} PRIVATE "kernels/simd.h" "kernels/table.h")
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:juxta_isa_${isa}>)
-    math(EXPR level "${level} + 1")
   endforeach()
+  # Told to those alone who ask, so that going from native to all compiles little again.
+  target_compile_definitions(${target} PRIVATE JUXTA_ISA_MASK=${mask})
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/tensor/cpu.cpp PROPERTIES
+    COMPILE_DEFINITIONS JUXTA_ISA_MASK=${mask})
 endfunction()
 
 # kernels/*.cu: always compiled by the C++ compiler against the emulator; with JUXTA_CUDA also by nvcc, through a file
