@@ -14,6 +14,7 @@
 
 #include "kernels/gpu_launch.h"
 
+// NOLINTBEGIN(bugprone-reserved-identifier, readability-identifier-naming): the names are CUDA's
 #define __global__
 #define __device__
 #define __host__
@@ -256,3 +257,4 @@ template <class T>
 requires std::is_arithmetic_v<T> T max(T a, T b) { return a < b ? b : a; }
 
 }  // namespace juxta::emu
+// NOLINTEND(bugprone-reserved-identifier, readability-identifier-naming)

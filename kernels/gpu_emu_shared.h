@@ -80,6 +80,7 @@ class SharedRef {
     region_->write(&v, offset_, sizeof v, alignof(Value));
     return v;
   }
+  // NOLINTNEXTLINE(bugprone-unhandled-self-assignment): the element is assigned, not this reference
   Value operator=(const SharedRef& other) const requires(!std::is_const_v<T>) {
     return *this = static_cast<Value>(other);
   }

@@ -117,7 +117,8 @@ TEST(Graph, CheckpointGivesTheSameGradientsAndTheSameRandomNumbers) {
   const Var x1 = two();
   const Var plain = body(x1);
   backward(plain);
-  const Tensor dx = x1.grad(), dw = w.grad();
+  const Tensor& dx = x1.grad();
+  const Tensor dw = w.grad();  // w loses its own
   w.node()->grad = Tensor();
   rng.set_draws(0);
   const Var x2 = two();

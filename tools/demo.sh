@@ -15,17 +15,17 @@ cmake --build --preset release --target juxta_program
 juxta=build/release/bin/juxta
 trial=$(mktemp -d)
 trap 'rm -rf "$trial"' EXIT
-$juxta train simclr_fashion_mnist --quiet --out "$trial/run" --set train.max_steps=20 --set train.log_every=5 \
+$juxta train simclr_fashion_mnist --quiet --out "$trial/run" --set train.max_steps=40 --set train.log_every=5 \
   --set train.monitor_every=0 >"$trial/log" || { cat "$trial/log"; exit 1; }
-# 256 images a step, the recipe's batch; the first steps, which also warm up memory and loader, do not count.
+# 128 images a step, the recipe's batch; the first steps, which also warm up memory and loader, do not count.
 rate=$(sed -nE 's/.*"step":([0-9]+),.*"seconds":([0-9.]+).*/\1 \2/p' "$trial/run/metrics.jsonl" |
-  awk '$1 == 5 { start = $2 } END { printf "%d", 256 * ($1 - 5) / ($2 - start) }')
+  awk '$1 == 5 { start = $2 } END { printf "%d", 128 * ($1 - 5) / ($2 - start) }')
 left=$((1200 - SECONDS)) # bash counts SECONDS from the start of this script
-# Monitors, evaluation and report take about 70 s and the time of 20,000 images; 200 s of training are the least.
-seconds=$((left - 70 - 20000 / rate))
+# Monitors, evaluation and report take about 70 s and the time of 40,000 images; 200 s of training are the least.
+seconds=$((left - 70 - 40000 / rate))
 if [ "$seconds" -lt 200 ]; then seconds=200; fi
-steps=$((seconds * 95 / 100 * rate / 256))
-echo "this machine trains $rate images/s: time for $steps steps (of 1872 in the recipe's 8 epochs)"
+steps=$((seconds * 95 / 100 * rate / 128))
+echo "this machine trains $rate images/s: time for $steps steps (of 3744 in the recipe's 8 epochs)"
 $juxta train simclr_fashion_mnist --out "$out" --set train.max_steps=$steps --set train.max_seconds=$seconds
 $juxta eval "$out"
 echo "report: $(realpath "$out")/report.html"

@@ -133,6 +133,7 @@ ContrastiveSearch contrastive_search(TokenModel& model, std::span<const int64_t>
     const std::vector<double> all = softmax_of(model.logits());
     const std::vector<int64_t> candidates = most_probable(all, p.k);
     std::vector<double> probability;
+    probability.reserve(candidates.size());
     for (const int64_t v : candidates) probability.push_back(all[static_cast<size_t>(v)]);
     const Matrix states = matrix_of(kRule, model.look_ahead(candidates), p.k);
     const std::vector<double> penalty = penalties(context.topRows(length), states);

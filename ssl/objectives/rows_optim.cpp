@@ -75,7 +75,7 @@ class Steps {
   // [T, ..] of tensor i, or undefined: this tensor then never has a gradient.
   Tensor gradient_of(size_t i, const char* optimizer) const {
     const std::string name = concat("grad", i);
-    const Tensor g = in_.optional_tensor(name);
+    Tensor g = in_.optional_tensor(name);
     if (!g.defined()) return g;
     const Tensor& p = values_[i].value();
     JX_CHECK(g.ndim() == p.ndim() + 1 && g.size(0) == static_cast<int64_t>(run_.lr.size()) &&
