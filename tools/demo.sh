@@ -24,7 +24,7 @@ left=$((1200 - SECONDS)) # bash counts SECONDS from the start of this script
 # Monitors, evaluation and report take about 70 s and the time of 40,000 images; 200 s of training are the least.
 seconds=$((left - 70 - 40000 / rate))
 if [ "$seconds" -lt 200 ]; then seconds=200; fi
-steps=$((seconds * 95 / 100 * rate / 128))
+steps=$((seconds * 9 / 10 * rate / 128))
 echo "this machine trains $rate images/s: time for $steps steps (of 3744 in the recipe's 8 epochs)"
 $juxta train simclr_fashion_mnist --out "$out" --set train.max_steps=$steps --set train.max_seconds=$seconds
 $juxta eval "$out"
