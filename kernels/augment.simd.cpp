@@ -160,7 +160,8 @@ void finish(const ViewParams& v, const AugmentArgs& a, float* planes, float* out
 
 void augment_view(const AugmentArgs& a, int64_t item, int64_t item_end) {
   const int64_t area = a.side_h * a.side_w;
-  float *planes = a.scratch, *temp = planes + a.channels * area, *lines = temp + area, *columns = lines + 3 * a.side_w;
+  float *planes = a.scratch, *temp = planes + a.channels * area, *lines = temp + area,
+        *columns = lines + 3 * a.side_w;
   float weights[kMaxChannels];
   for (int64_t c = 0; c < a.channels; ++c) weights[c] = 1.0f / static_cast<float>(a.channels);
   if (a.channels == 3) weights[0] = 0.299f, weights[1] = 0.587f, weights[2] = 0.114f;

@@ -1,6 +1,6 @@
 // Element-wise ops of two operands on vectors; formulas in elementwise.h. One loop per op and per kind of
-// operand (row, one value, any stride). A file of its own because those loops take the compiler as long as all
-// the other ops do.
+// operand (row, one value, any stride). A file of its own because those loops take the compiler as long as
+// all the other ops do.
 #include "kernels/elementwise_binary_entries.h"
 #include "kernels/simd.h"
 

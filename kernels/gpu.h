@@ -1,19 +1,19 @@
 #pragma once
-// The one door to CUDA: a .cu file includes this header and is compiled twice, by nvcc for devices and by the C++
-// compiler for the emulator, which executes and checks it in the tests on any machine.
+// The one door to CUDA: a .cu file includes this header and is compiled twice, by nvcc for devices and by the
+// C++ compiler for the emulator, which executes and checks it in the tests on any machine.
 //
 // Kernels, and what only they use, lie in `namespace juxta::JX_GPU` (juxta::cuda or juxta::emu). They are
 // launched by launch(name, kernel, grid, block, shared bytes, stream, args...) alone. Arguments are structs
-// of pointers and sizes, by value. Shared memory is `__shared__ Shared<T, N> name;` or JX_SHARED_DYN(T, name);
-// warp and block reductions, counted loads and stores, mma, ldmatrix and cp.async are in gpu_prims.h, the only
-// file with inline PTX.
+// of pointers and sizes, by value. Shared memory is `__shared__ Shared<T, N> name;` or
+// JX_SHARED_DYN(T, name); warp and block reductions, counted loads and stores, mma, ldmatrix and cp.async are
+// in gpu_prims.h, the only file with inline PTX.
 //
 // The emulator reports, with kernel, block, thread and line:
 //   - threads that wait at different __syncthreads, or for threads that have exited;
-//   - a warp mask that names an exited or absent lane or not the caller, lanes with different masks, a shuffle
-//     from a lane outside the mask;
-//   - shared memory: races (two threads, one writing, no __syncthreads or __syncwarp between; a shuffle orders
-//     nothing), reads of what no thread of this block wrote, indices out of range, misalignment;
+//   - a warp mask that names an exited or absent lane or not the caller, lanes with different masks, a
+//     shuffle from a lane outside the mask;
+//   - shared memory: races (two threads, one writing, no __syncthreads or __syncwarp between; a shuffle
+//     orders nothing), reads of what no thread of this block wrote, indices out of range, misalignment;
 //   - cp.async read or overwritten before its wait: the bytes arrive at the wait, not before;
 //   - global memory out of bounds (ld and st to the byte; raw pointers at the guard page, or beside the
 //     buffer after the launch), misaligned vectors, host pointers in ld and st, stack overflow;
@@ -29,8 +29,8 @@
 //   - warps have no lockstep and there is no __activemask: what relies on either is wrong here and there;
 //   - approximate intrinsics, flush to zero, contraction to fma and the tensor cores' accumulation round
 //     otherwise: compare with f64 bounds, never bit for bit with a device;
-//   - __launch_bounds__ is not checked; wgmma, TMA and clusters are out: an sm_90 variant is optional and has an
-//     sm_80 twin; cuBLAS and cuDNN run on devices alone.
+//   - __launch_bounds__ is not checked; wgmma, TMA and clusters are out: an sm_90 variant is optional and has
+//     an sm_80 twin; cuBLAS and cuDNN run on devices alone.
 #include "kernels/gpu_launch.h"
 #include "tensor/cuda.h"
 #include "tensor/dtype.h"
@@ -57,8 +57,8 @@ using cuda::current_stream;
 
 namespace juxta::cuda {
 
-// A shared array of N elements; `s[i]`, `s + i` and `&s[i]` work on both sides. Bytes inside, because elements
-// with constructors may not lie in __shared__ memory.
+// A shared array of N elements; `s[i]`, `s + i` and `&s[i]` work on both sides. Bytes inside, because
+// elements with constructors may not lie in __shared__ memory.
 template <class T, int N>
 class Shared {
  public:

@@ -194,13 +194,14 @@ void Engine::check_shape() const {
   const unsigned block[3] = {s.block.x, s.block.y, s.block.z}, grid[3] = {s.grid.x, s.grid.y, s.grid.z};
   static constexpr const char* kAxis[] = {"x", "y", "z"};
   for (int k = 0; k < 3; ++k) {
-    JX_CHECK(block[k] >= 1 && block[k] <= kMaxBlock[k], s, ": launch limit: block.", kAxis[k], ": expected 1 to ",
-             kMaxBlock[k], ", got ", block[k]);
+    JX_CHECK(block[k] >= 1 && block[k] <= kMaxBlock[k], s, ": launch limit: block.", kAxis[k],
+             ": expected 1 to ", kMaxBlock[k], ", got ", block[k]);
     JX_CHECK(grid[k] >= 1 && grid[k] <= kMaxGrid[k], s, ": launch limit: grid.", kAxis[k], ": expected 1 to ",
              kMaxGrid[k], ", got ", grid[k], grid[k] ? "" : "; skip the launch when there is no work");
   }
   const uint64_t total = uint64_t{block[0]} * block[1] * block[2];
-  JX_CHECK(total <= kMaxBlockThreads, s, ": launch limit: ", total, " threads in a block; at most ", kMaxBlockThreads);
+  JX_CHECK(total <= kMaxBlockThreads, s, ": launch limit: ", total, " threads in a block; at most ",
+           kMaxBlockThreads);
   JX_CHECK(s.shared.bytes <= kPlainSharedBytes || s.shared.large, s, ": launch limit: ", s.shared.bytes,
            " bytes of dynamic shared memory; more than ", kPlainSharedBytes, " need large_shared()");
   JX_CHECK(s.shared.bytes <= kLargeSharedBytes, s, ": launch limit: ", s.shared.bytes,

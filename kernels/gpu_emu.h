@@ -1,6 +1,6 @@
 #pragma once
-// The CUDA emulator: a .cu file compiled by the C++ compiler runs its blocks as fibers on one host thread, and is
-// checked while it runs. kernels/gpu.h says what is checked and what the emulator cannot see.
+// The CUDA emulator: a .cu file compiled by the C++ compiler runs its blocks as fibers on one host thread,
+// and is checked while it runs. kernels/gpu.h says what is checked and what the emulator cannot see.
 //
 // This header is for the hosts of kernels: memory, schedules, counters, launch. The language that kernels see
 // is in gpu_emu_device.h, shared memory in gpu_emu_shared.h.
@@ -16,8 +16,8 @@
 
 namespace juxta::emu {
 
-// Global memory. A block ends at a page that faults (after at most 15 bytes that are watched) and begins behind
-// watched bytes and another such page; its contents start as NaN. Aligned to 16 bytes only, less than
+// Global memory. A block ends at a page that faults (after at most 15 bytes that are watched) and begins
+// behind watched bytes and another such page; its contents start as NaN. Aligned to 16 bytes only, less than
 // cudaMalloc gives: a kernel must not count on more. Error when there is no memory.
 void* emu_malloc(size_t bytes);
 void emu_free(void* p);  // nullptr is fine; Error for what emu_malloc did not give

@@ -3,8 +3,8 @@
 // functions, atomics on integers and intrinsics, under CUDA's names (CUDA C++ Programming Guide, appendix
 // "C++ Language Extensions"). Everything lies in juxta::emu, where the kernels of a .cu file lie too.
 //
-// Not offered on purpose: atomics on floats (their order, and so the result, would vary), __activemask and warps
-// without a mask (there is no lockstep to rely on), cooperative groups, textures, dynamic parallelism.
+// Not offered on purpose: atomics on floats (their order, and so the result, would vary), __activemask and
+// warps without a mask (there is no lockstep to rely on), cooperative groups, textures, dynamic parallelism.
 #include <math.h>
 
 #include <bit>
@@ -75,7 +75,7 @@ using WarpFn = void (*)(void* const data[kWarp], unsigned mask);
 namespace detail {
 int block_barrier(int predicate, Site site);  // number of threads whose predicate is not 0
 void warp_call(WarpFn call, unsigned mask, void* data, Site site);
-void sync_warp(void* const data[kWarp], unsigned mask);  // the WarpFn of __syncwarp, known to the race detector
+void sync_warp(void* const data[kWarp], unsigned mask);  // the WarpFn of __syncwarp, for the race detector
 // A load or store of the running thread: faults unless aligned and inside one emulated buffer; counted.
 void note_global(const void* p, size_t bytes, size_t align, bool writes);
 void note_atomic(const void* p, size_t bytes);

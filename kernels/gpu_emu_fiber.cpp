@@ -73,7 +73,8 @@ constexpr size_t kMapped = kGuardBytes + kStackBytes;
 
 Fiber::Fiber(size_t index) {
   void* p = mmap(nullptr, kMapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  JX_CHECK(p != MAP_FAILED && mprotect(static_cast<char*>(p) + kGuardBytes, kStackBytes, PROT_READ | PROT_WRITE) == 0,
+  JX_CHECK(p != MAP_FAILED &&
+               mprotect(static_cast<char*>(p) + kGuardBytes, kStackBytes, PROT_READ | PROT_WRITE) == 0,
            "emu: no memory for the stack of an emulated thread (", kStackBytes, " bytes)");
   base_ = static_cast<char*>(p);
   // Stacks lie a whole number of pages apart: without a stagger all their tops share one set of the L1 cache.

@@ -1,4 +1,4 @@
-// Emulated global memory: guard pages, watched bytes, and the signal handler that turns a fault into an Error.
+// Emulated global memory: guard pages, watched bytes, and the handler that turns a fault into an Error.
 #include <signal.h>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -85,7 +85,8 @@ void emu_free(void* p) {
   if (!p) return;
   const std::lock_guard lock(g_mutex);
   const auto it = buffers().find(reinterpret_cast<uintptr_t>(p));
-  JX_CHECK(it != buffers().end(), "emu_free: the pointer is not one that emu_malloc gave, or was freed before");
+  JX_CHECK(it != buffers().end(),
+           "emu_free: the pointer is not one that emu_malloc gave, or was freed before");
   munmap(reinterpret_cast<void*>(it->second.base), it->second.mapped);
   buffers().erase(it);
   g_generation.fetch_add(1, std::memory_order_relaxed);
@@ -123,7 +124,8 @@ std::string describe_address(const void* address) {
   }
   const auto& [user, b] = *found;
   if (a < user) return concat(user - a, " bytes before a buffer of ", b.bytes, " bytes");
-  if (a >= user + b.bytes) return concat(a - user - b.bytes, " bytes past the end of a buffer of ", b.bytes, " bytes");
+  if (a >= user + b.bytes)
+    return concat(a - user - b.bytes, " bytes past the end of a buffer of ", b.bytes, " bytes");
   return concat("offset ", a - user, " of a buffer of ", b.bytes, " bytes");
 }
 
@@ -154,8 +156,8 @@ void check_global(const void* p, size_t bytes, bool writes) {
     }
   }
   Engine& e = Engine::mine();
-  e.fault(concat("out of bounds: ", e.thread_name(e.current), writes ? " writes " : " reads ", bytes, " bytes at ",
-                 describe_address(p)));
+  e.fault(concat("out of bounds: ", e.thread_name(e.current), writes ? " writes " : " reads ", bytes,
+                 " bytes at ", describe_address(p)));
 }
 
 // ---- faults of raw pointers ----
@@ -251,7 +253,8 @@ void arm_signal_handler() {
 
 void Engine::memory_fault() {
   if (fault_has_address && threads[current].fiber->owns_guard(fault_address))
-    fault(concat("stack overflow: the local variables of ", thread_name(current), " exceed the emulated stack"));
+    fault(concat("stack overflow: the local variables of ", thread_name(current),
+                 " exceed the emulated stack"));
   fault(concat("out of bounds: ", thread_name(current), fault_writes ? " writes " : " reads ",
                fault_has_address ? describe_address(fault_address)
                                  : std::string("through a misaligned or wild pointer")));

@@ -11,10 +11,10 @@ constexpr uint16_t kAtomic = 0x8000, kThread = 0x07ff, kSeveral = 0x4000;
 constexpr uint64_t kNever = 0;
 }  // namespace
 
-// Times before the start of the block mean never. Two readers are kept: the later of two ordered ones says all,
-// and of several unordered ones two are enough to accuse any writer, preferably from different warps.
+// Times before the start of the block mean never. Two readers are kept: the later of two ordered ones says
+// all, and of several unordered ones two are enough to accuse any writer, preferably from different warps.
 struct Region::Cell {
-  uint64_t written = kNever, read[2] = {kNever, kNever}, claimed = kNever;  // claimed: by a cp.async in flight
+  uint64_t written = kNever, read[2] = {kNever, kNever}, claimed = kNever;  // claimed: cp.async in flight
   uint16_t writer = 0, reader[2] = {0, 0}, claimer = 0;
 };
 
@@ -109,7 +109,8 @@ void Region::check_write(Cell& c, int64_t offset, const char* verb) {
       race(verb, offset, (c.writer & kAtomic) ? "changes atomically" : "has written", c.writer);
   }
   for (int k = 0; k < 2; ++k)
-    if (c.read[k] >= e.start && !e.ordered(c.reader[k], c.read[k])) race(verb, offset, "has read", c.reader[k]);
+    if (c.read[k] >= e.start && !e.ordered(c.reader[k], c.read[k]))
+      race(verb, offset, "has read", c.reader[k]);
 }
 
 void Region::read(void* to, int64_t offset, int bytes, int align) {
@@ -123,7 +124,9 @@ void Region::read(void* to, int64_t offset, int bytes, int align) {
       return c.reader[k] == me || c.read[k] < e.start || e.ordered(c.reader[k], c.read[k]);
     };
     const bool same_warp = c.reader[0] / kWarp == c.reader[1] / kWarp;
-    const int k = replaceable(0) ? 0 : replaceable(1) || (same_warp && me / kWarp != c.reader[1] / kWarp) ? 1 : -1;
+    const int k = replaceable(0)                                                       ? 0
+                  : replaceable(1) || (same_warp && me / kWarp != c.reader[1] / kWarp) ? 1
+                                                                                       : -1;
     if (k < 0) continue;
     c.reader[k] = me;
     c.read[k] = e.clock;

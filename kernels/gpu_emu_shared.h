@@ -1,9 +1,9 @@
 #pragma once
 // Shared memory of an emulated block: every access is checked against who wrote and read the bytes before.
 //
-// Shared<T, N> stands for a __shared__ array, JX_SHARED_DYN for the dynamic part, SharedPtr<T> for a pointer into
-// either. On the device they are a bare array and T*. Here s[i] is a SharedRef that reads or writes when it is
-// used as a value or assigned: so write `const float v = s[i];`, never `auto v = s[i];`.
+// Shared<T, N> stands for a __shared__ array, JX_SHARED_DYN for the dynamic part, SharedPtr<T> for a pointer
+// into either. On the device they are a bare array and T*. Here s[i] is a SharedRef that reads or writes when
+// it is used as a value or assigned: so write `const float v = s[i];`, never `auto v = s[i];`.
 #include <cstdint>
 #include <memory>
 #include <type_traits>

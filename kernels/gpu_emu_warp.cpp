@@ -119,8 +119,8 @@ std::string Engine::diagnose() const {
   }
   std::string text = "barrier divergence: ";
   for (size_t k = 0; k < groups.size(); ++k)
-    text += concat(k ? " and " : "", groups[k].threads, k ? "" : concat(" of ", count_, " threads"), " wait at ",
-                   to_text(groups[k].site));
+    text += concat(k ? " and " : "", groups[k].threads, k ? "" : concat(" of ", count_, " threads"),
+                   " wait at ", to_text(groups[k].site));
   if (exited_) text += concat(", ", exited_, " have exited");
   return text;
 }
@@ -163,8 +163,8 @@ void shuffle(void* const data[kWarp], unsigned mask) {
     if (!(mask >> l & 1)) continue;
     auto* s = static_cast<Shuffle*>(data[l]);
     if (!s->own && !(mask >> s->source & 1))
-      e.fault(concat("shuffle at ", to_text(e.threads[e.current].site), ": lane ", l, " reads lane ", s->source,
-                     ", which mask ", hex(mask), " does not name"));
+      e.fault(concat("shuffle at ", to_text(e.threads[e.current].site), ": lane ", l, " reads lane ",
+                     s->source, ", which mask ", hex(mask), " does not name"));
     s->out = s->own ? s->in : static_cast<const Shuffle*>(data[s->source])->in;
   }
 }

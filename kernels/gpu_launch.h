@@ -13,7 +13,7 @@ inline constexpr unsigned kFullMask = 0xffffffffu;  // all lanes of a warp
 inline constexpr unsigned kMaxBlockThreads = 1024;
 inline constexpr unsigned kMaxBlock[3] = {1024, 1024, 64};
 inline constexpr unsigned kMaxGrid[3] = {0x7fffffffu, 65535, 65535};
-inline constexpr size_t kPlainSharedBytes = size_t{48} << 10;   // static shared memory, and all without opt-in
+inline constexpr size_t kPlainSharedBytes = size_t{48} << 10;  // static shared memory; all without opt-in
 inline constexpr size_t kLargeSharedBytes = size_t{227} << 10;  // static + dynamic with large_shared()
 inline constexpr size_t kMaxParameterBytes = 4096;              // all kernel parameters together
 

@@ -48,8 +48,8 @@ __device__ To bits(const From& from) {
 }
 }  // namespace detail
 
-// Global loads and stores of 1, 2, 4, 8 or 16 bytes, aligned to their size. The _stream forms mark data that is
-// not used again (evict first).
+// Global loads and stores of 1, 2, 4, 8 or 16 bytes, aligned to their size. The _stream forms mark data that
+// is not used again (evict first).
 template <class T>
 __device__ T ld(const T* p) {
   return detail::bits<T>(*reinterpret_cast<const detail::Word<T>*>(p));
@@ -69,7 +69,8 @@ __device__ void st_stream(T* p, const std::type_identity_t<T>& v) {
 
 __device__ inline void mma_16816(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+      "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
@@ -130,8 +131,8 @@ inline void ldmatrix_x4(uint32_t* r, SharedPtr<const bf16> row, bool trans, Site
 }
 }  // namespace detail
 
-// Global loads and stores of 1, 2, 4, 8 or 16 bytes, checked to the byte and counted. The _stream forms mark data
-// that is not used again (evict first on the device).
+// Global loads and stores of 1, 2, 4, 8 or 16 bytes, checked to the byte and counted. The _stream forms mark
+// data that is not used again (evict first on the device).
 template <class T>
 T ld(const T* p) {
   detail::note_global(p, sizeof(T), sizeof(T), false);
@@ -170,9 +171,9 @@ inline void ldmatrix_x4_trans(uint32_t (&r)[4], SharedPtr<const bf16> row, JX_SI
   detail::ldmatrix_x4(r, row, true, {file, line});
 }
 
-// Starts a copy of 16 bytes from global to shared memory, both aligned to 16: `bytes` of them are read (0 reads
-// nothing), the rest become zero. Copies since the last commit form a group; wait<N> returns when all groups of
-// this thread but the last N have arrived. Other threads see them after a barrier that follows.
+// Starts a copy of 16 bytes from global to shared memory, both aligned to 16: `bytes` of them are read (0
+// reads nothing), the rest become zero. Copies since the last commit form a group; wait<N> returns when all
+// groups of this thread but the last N have arrived. Other threads see them after a barrier that follows.
 template <class T>
 void cp_async_16(SharedPtr<T> to, const T* from, int bytes = 16) {
   detail::copy_async(to.region(), to.offset(), from, bytes);
@@ -234,8 +235,8 @@ inline unsigned threads_for_row(int64_t cols) {
   return kWarp * (warps < 1 ? 1 : warps > 8 ? 8 : warps);
 }
 
-// ---- reductions: a fixed tree over the lanes and warps, so that the bits do not vary; every thread of the warp
-// or block gets the result. Blocks are whole warps, and all threads call together.
+// ---- reductions: a fixed tree over the lanes and warps, so that the bits do not vary; every thread of the
+// warp or block gets the result. Blocks are whole warps, and all threads call together.
 
 struct Sum {
   template <class T>

@@ -1,6 +1,7 @@
 #pragma once
-// What batch norm's kernels on vectors share: norm_batch.simd.cpp and norm_batch_grad.simd.cpp include it, and
-// their entries stand in the tables of norm.simd.cpp. Two files, because they take the compiler longest of all.
+// What batch norm's kernels on vectors share: norm_batch.simd.cpp and norm_batch_grad.simd.cpp include it,
+// and their entries stand in the tables of norm.simd.cpp. Two files, because they take the compiler longest
+// of all.
 //
 // Channels are the lanes. Where all channels fit four vectors, their constants and sums stay in registers
 // while the rows stream by. Otherwise ("wide") they come from L1. Either way memory is read in its own order:

@@ -1,6 +1,6 @@
 #pragma once
-// The singular value decomposition of one matrix in double: Eigen's divide and conquer, behind a plain function so
-// that its templates, the slowest of the project to compile, are instantiated once.
+// The singular value decomposition of one matrix in double: Eigen's divide and conquer, behind a plain
+// function so that its templates, the slowest of the project to compile, are instantiated once.
 #include <cstdint>
 
 namespace juxta {

@@ -17,8 +17,8 @@
 #include "tensor/parallel.h"
 #include "tensor/tensor.h"
 
-// The tables of one name in all ISA namespaces, for TableChoice; null for a level the build leaves out. Declare
-// them with JX_DECLARE_ISA_TABLES.
+// The tables of one name in all ISA namespaces, for TableChoice; null for a level the build leaves out.
+// Declare them with JX_DECLARE_ISA_TABLES.
 #if defined(__x86_64__)
 #define JX_DECLARE_ISA_TABLES(Type, name) \
   namespace generic {                     \
@@ -135,8 +135,8 @@ class TableChoice {
     std::call_once(slot.once, [&] { slot.table = detail::fill_holes(fast, reference_, dtype_, label); });
     return slot.table;
   }
-  // A GPU has no fallback: the reference cannot read its memory. The emulator's memory is host memory, so there
-  // a family without a .cu serves its reference.
+  // A GPU has no fallback: the reference cannot read its memory. The emulator's memory is host memory, so
+  // there a family without a .cu serves its reference.
   const Table& gpu(const Table* table, Device device, Slot& slot) const {
     if (device.kind == DeviceKind::emu) return table ? filled(table, slot, "emu") : reference_;
     JX_CHECK(table, Table::kFamily, ": no kernels for ", device, "; move the tensors with to(kCpu)");

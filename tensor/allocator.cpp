@@ -20,7 +20,7 @@ constexpr unsigned char kGuardByte = 0xA5;
 void* cpu_allocate(size_t bytes) {
   const bool large = bytes >= kHuge;
   const size_t align = large ? kHuge : kAlign;
-  bytes = (bytes + align - 1) / align * align;  // aligned_alloc asks for a multiple: guards add to a rounded size
+  bytes = (bytes + align - 1) / align * align;  // aligned_alloc asks for a multiple
   void* p = std::aligned_alloc(align, bytes);
   if (p && large) madvise(p, bytes, MADV_HUGEPAGE);  // a hint: failure costs speed only
   return p;

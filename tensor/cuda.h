@@ -1,10 +1,10 @@
 #pragma once
-// CUDA devices without CUDA at build time: the runtime library is opened when first asked for, so that a program
-// that uses no device starts quickly on a machine that has none. A build with JUXTA_CUDA has the runtime linked
-// in, which does the same with the driver. JUXTA_CUDART names another library for either.
+// CUDA devices without CUDA at build time: the runtime library is opened when first asked for, so that a
+// program that uses no device starts quickly on a machine that has none. A build with JUXTA_CUDA has the
+// runtime linked in, which does the same with the driver. JUXTA_CUDART names another library for either.
 //
-// Everything works on the calling thread's current device (index 0 until set_device). Where there is no device,
-// available() is false and every other call that needs one throws Error with the reason.
+// Everything works on the calling thread's current device (index 0 until set_device). Where there is no
+// device, available() is false and every other call that needs one throws Error with the reason.
 #include <cstddef>
 #include <string>
 

@@ -29,7 +29,8 @@ struct GraceReward {
 // i64 [G, K] or undefined. With sim the cosine:
 //   similarity = sim(query_i, pos_ik),  negative = sum_m sim(query_i, neg_im)
 //   consistency = 1/(K - 1) sum_{l != k} sim(pos_ik, pos_il)      0 for K = 1
-//   cross = 1/(G - 1) sum_{j != i} max_l sim(query_i, pos_jl)     unsupervised: sum_{j != i} sim(pos_ik, query_j)
+//   cross = 1/(G - 1) sum_{j != i} max_l sim(query_i, pos_jl);
+//     unsupervised: sum_{j != i} sim(pos_ik, query_j)
 //   reward = (similarity - negative + lambda_consistency consistency - lambda_hard cross) / temperature
 // or cut_reward where cut; cross is 0 for G = 1. advantage = reward - mean_k reward, for K = 1 the reward
 // itself. Computed in double.

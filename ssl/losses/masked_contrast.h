@@ -28,7 +28,8 @@ struct MmcInputs {
 
 // MMC (Wu et al. 2023, arXiv 2308.11448), the three terms as the same group's code has them (SiT, MC-SSL).
 //   rec  = sum M |recon - target| / sum M                               over elements of corrupted patches
-//   dist = mean_{n,l} -sum_k P_t log P_s,   P_t = softmax((t - c) / temp_teacher), P_s = softmax(s / temp_student)
+//   dist = mean_{n,l} -sum_k P_t log P_s,   P_t = softmax((t - c) / temp_teacher),
+//          P_s = softmax(s / temp_student)
 //   con  = 2 temperature [ CE(q1 k2^T / temperature) + CE(q2 k1^T / temperature) ]      unit rows
 //   L = w_rec rec + w_dist dist + w_con con,   c' = m c + (1 - m) mean over all teacher patches
 // Targets and everything of the teacher are constants. Nothing corrupted: rec, and dist when masked_only, are

@@ -33,8 +33,8 @@ struct SupReMixParams {
 
 // SupReMix (Wu et al. 2023, arXiv 2309.16633). features [N, V, D], labels [N], lam [M, M] with M = V N: row a
 // holds lambda_ab of anchor a, drawn from Beta(2, 8). zbar: constants; P the other rows of a's label.
-//   v_ab = lam_ab zbar_a + (1 - lam_ab) zbar_b      for y_b != y_a (mix-neg), label lam_ab y_a + (1 - lam_ab) y_b
-//   u_bc = alpha zbar_b + (1 - alpha) zbar_c        for y_b < y_a < y_c, both gaps < window (mix-pos), label y_a
+//   v_ab = lam_ab zbar_a + (1 - lam_ab) zbar_b   y_b != y_a (mix-neg): label lam_ab y_a + (1 - lam_ab) y_b
+//   u_bc = alpha zbar_b + (1 - alpha) zbar_c     y_b < y_a < y_c, both gaps < window (mix-pos): label y_a
 //   Z_a = sum_{b != a} w e^{z_a.z_b/t} + sum_b w e^{z_a.v_ab/t} + sum_{bc} e^{z_a.u_bc/t}
 //   w = 1 + |y_a - label|^(1|2)
 //   L = mean_a -1/(|P| + #u) sum_{p in P and u} [ z_a.p/t - log Z_a ];   an anchor without any p gives 0

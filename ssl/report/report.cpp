@@ -67,12 +67,14 @@ Chart make_chart(const char* title, const char* y_label, std::vector<Series> lin
 constexpr const char* kStyle = R"(
 *{box-sizing:border-box}body{margin:0;background:var(--surface);color:var(--text);
 font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{max-width:960px;margin:0 auto;padding:40px 24px 80px}h1{font-size:30px;margin:0 0 4px;letter-spacing:-.02em}
+main{max-width:960px;margin:0 auto;padding:40px 24px 80px}
+h1{font-size:30px;margin:0 0 4px;letter-spacing:-.02em}
 h2{font-size:20px;margin:48px 0 8px}p{max-width:68ch;margin:6px 0 14px;color:var(--muted)}
 table{border-collapse:collapse;margin:12px 0}
 th,td{padding:7px 18px 7px 0;text-align:right;border-bottom:1px solid var(--grid)}
 th:first-child,td:first-child{text-align:left}td b{font-weight:650}th{font-weight:500;color:var(--muted)}
-figure{margin:12px 0;overflow-x:auto}figure img{max-width:100%;border-radius:6px;image-rendering:auto;background:#fff}
+figure{margin:12px 0;overflow-x:auto}
+figure img{max-width:100%;border-radius:6px;image-rendering:auto;background:#fff}
 svg{max-width:100%;height:auto;display:block}
 svg path{fill:none;stroke-linecap:round;stroke-linejoin:round}
 pre{overflow-x:auto;padding:14px;border:1px solid var(--grid);border-radius:6px;font-size:13px}
