@@ -3,28 +3,30 @@
 #   compare_runs.sh fashion DATA [SEED …]    4 epochs, temperature 0.5, crops from half of the image
 #   compare_runs.sh cifar10 DATA [SEED …]    12 epochs, temperature 0.2, crops from 0.3 of the image
 # DATA is a folder that `juxta train --data` and torch_simclr.py both read. PYTHON names an interpreter with torch
-# (default python3). Prints the figures of each run in percent and the mean of each side, minutes of training beside.
+# (default python3), EPOCHS another length, DTYPE f32 instead of bf16 (for machines without BF16 instructions). Prints
+# the figures of each run in percent and the mean of each side, minutes of training beside.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
+dtype=${DTYPE:-bf16}
 which=$1 data=$2
 shift 2
 [ $# -gt 0 ] || set -- 0 1
 case $which in
-  fashion) recipe=simclr_fashion_mnist epochs=4 temperature=0.5 crop=0.5 ;;
-  cifar10) recipe=simclr_cifar10 epochs=12 temperature=0.2 crop=0.3 ;;
+  fashion) recipe=simclr_fashion_mnist epochs=${EPOCHS:-4} temperature=0.5 crop=0.5 ;;
+  cifar10) recipe=simclr_cifar10 epochs=${EPOCHS:-12} temperature=0.2 crop=0.3 ;;
   *) echo "compare_runs: unknown data set '$which'; expected fashion or cifar10" >&2; exit 2 ;;
 esac
 out=$(mktemp -d)
 for seed in "$@"; do
   build/release/bin/juxta train "tools/recipes/$recipe.toml" --data "$data" --out "$out/run$seed" \
     --set "train.epochs=$epochs" --set "method.temperature=$temperature" --set "view.min_crop=$crop" \
-    --set "train.seed=$seed" --set train.batch=256 --set view.size=0 \
+    --set "train.dtype=$dtype" --set "train.seed=$seed" --set train.batch=256 --set view.size=0 \
     --set method.projection_layers=2 --set method.projection_hidden=0 \
     --set method.projection_batch_norm=false >"$out/train$seed.log" # the peer's batch, view and head
   build/release/bin/juxta eval "$out/run$seed" --data "$data" --json >"$out/juxta$seed.json"
   "$python" bench/peers/torch_simclr.py "$data" --epochs "$epochs" --temperature "$temperature" --min-crop "$crop" \
-    --seed "$seed" >"$out/torch$seed.json"
+    --dtype "$dtype" --seed "$seed" >"$out/torch$seed.json"
 done
 "$python" - "$out" "$@" <<'PY'
 import json, sys
