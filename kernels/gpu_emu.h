@@ -77,6 +77,7 @@ void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, Share
             A&&... args) {
   static_assert(sizeof...(P) == sizeof...(A), "launch: the kernel takes another number of arguments");
   static_assert((std::is_trivially_copyable_v<P> && ...), "launch: arguments travel as bytes");
+  // NOLINTNEXTLINE(bugprone-sizeof-expression): a pointer travels as one
   static_assert((sizeof(P) + ... + 0) <= kMaxParameterBytes, "launch: more than 4 KiB of arguments");
   static_cast<void>(stream);
   std::tuple<P...> values(static_cast<P>(args)...);

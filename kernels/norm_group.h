@@ -107,7 +107,8 @@ void for_group(int64_t n, int64_t g, int64_t positions, int64_t channels, int64_
 template <class T>
 void group_norm_fwd(const GroupNormFwd<T>& a, int64_t sample, int64_t sample_end) {
   using A = Acc<T>;
-  const A count = static_cast<A>(a.positions * (a.channels / a.groups));
+  const int64_t width = a.channels / a.groups;
+  const A count = static_cast<A>(a.positions * width);
   for (int64_t n = sample; n < sample_end; ++n) {
     for (int64_t g = 0; g < a.groups; ++g) {
       A mean = 0, var = 0;
@@ -131,7 +132,8 @@ void group_norm_fwd(const GroupNormFwd<T>& a, int64_t sample, int64_t sample_end
 template <class T>
 void group_norm_bwd(const GroupNormBwd<T>& a, int64_t sample, int64_t sample_end) {
   using A = Acc<T>;
-  const A count = static_cast<A>(a.positions * (a.channels / a.groups));
+  const int64_t width = a.channels / a.groups;
+  const A count = static_cast<A>(a.positions * width);
   for (int64_t n = sample; n < sample_end; ++n) {
     A *dw = a.dweight + n * a.channels, *db = a.dbias + n * a.channels;
     for (int64_t c = 0; c < a.channels; ++c) dw[c] = db[c] = 0;

@@ -53,8 +53,8 @@ Tensor truncated_normal(Dims dims, double stddev, Rng& rng, double cut) {
 }
 
 Tensor kaiming_normal_fan_out(Dims dims, Rng& rng) {
-  const double fan_out = static_cast<double>(dims[0] * numel(dims) / (dims[0] * dims[1]));
-  return normal(dims, std::sqrt(2.0 / fan_out), rng);
+  const int64_t fan_out = numel(dims) / dims[1];
+  return normal(dims, std::sqrt(2.0 / static_cast<double>(fan_out)), rng);
 }
 
 Tensor torch_default(Dims dims, int64_t fan_in, Rng& rng) {

@@ -28,7 +28,7 @@ void check(const Tensor& x, const Tensor& y, const MiFgsmOptions& o) {
 
 Tensor logits_of(const std::function<Var(const Var&)>& model, const Tensor& x, const Tensor& y) {
   const NoGrad no_grad;
-  const Tensor logits = model(Var(x)).value();
+  Tensor logits = model(Var(x)).value();
   JX_CHECK(logits.ndim() == 2 && logits.size(0) == x.size(0), kName, ": model: expected logits [", x.size(0),
            ", K], got ", logits);
   const Tensor labels = y.contiguous();

@@ -77,7 +77,7 @@ Var against_batch(const Var& query, const Var& key, const InfoNceParams& p, Var&
   o.two_way = p.symmetric;
   const ContrastResult s = contrast({&query, 1}, {&key, 1}, constant_temperature(p.temperature, query), o);
   positive = affine(s.positive, p.temperature, 0.0);
-  const Var rows = mean(sub(s.lse, s.positive));
+  Var rows = mean(sub(s.lse, s.positive));
   if (!p.symmetric) return rows;
   return affine(add(rows, mean(sub(s.column_lse, s.column_positive))), 0.5, 0.0);
 }

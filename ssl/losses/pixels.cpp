@@ -105,8 +105,9 @@ Tensor cell_distances(const char* loss, const Tensor& coord1, const Tensor& coor
   Tensor out = Tensor::empty({n, s, s}, DType::f64);
   double* d = out.write<double>("cell_distances");
   const auto place = [&](const double* c, int64_t cell, double& x, double& y) {
-    x = c[0] + (static_cast<double>(cell % width) + 0.5) * (c[2] - c[0]) / static_cast<double>(width);
-    y = c[1] + (static_cast<double>(cell / width) + 0.5) * (c[3] - c[1]) / static_cast<double>(height);
+    const int64_t row = cell / width, column = cell % width;
+    x = c[0] + (static_cast<double>(column) + 0.5) * (c[2] - c[0]) / static_cast<double>(width);
+    y = c[1] + (static_cast<double>(row) + 0.5) * (c[3] - c[1]) / static_cast<double>(height);
   };
   const auto diagonal = [&](const double* c) {
     return std::hypot((c[2] - c[0]) / static_cast<double>(width),

@@ -227,9 +227,11 @@ Canvas chart_canvas(const std::vector<Chart>& charts, int columns, double width,
   const int rows = (static_cast<int>(charts.size()) + columns - 1) / columns;
   Canvas canvas(kMargin + columns * (width + kMargin), kMargin + rows * (height + kMargin));
   CanvasPen pen(canvas);
-  for (int i = 0; i < static_cast<int>(charts.size()); ++i)
-    draw_chart(pen, charts[static_cast<size_t>(i)], kMargin + i % columns * (width + kMargin),
-               kMargin + static_cast<double>(i / columns) * (height + kMargin), width, height);
+  for (int i = 0; i < static_cast<int>(charts.size()); ++i) {
+    const int row = i / columns, column = i % columns;
+    draw_chart(pen, charts[static_cast<size_t>(i)], kMargin + column * (width + kMargin),
+               kMargin + row * (height + kMargin), width, height);
+  }
   return canvas;
 }
 
