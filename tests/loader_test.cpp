@@ -22,6 +22,21 @@ ImageSet some_images(int64_t n = 40) {
   return s;
 }
 
+TEST(Views, WholeImagesHaveTheSideOfEvaluation) {
+  const ImageSet set = some_images();
+  ViewConfig config;
+  EXPECT_EQ(plain_images(set, 2, 5, config).dims(), Dims({3, 10, 12, 3}));
+  config.size = 8;
+  EXPECT_EQ(plain_images(set, 2, 5, config).dims(), Dims({3, 8, 8, 3}));
+  const Tensor small = plain_images(set, 2, 5, config);
+  config.eval_size = 9;
+  EXPECT_EQ(plain_images(set, 2, 5, config).dims(), Dims({3, 9, 9, 3}));
+  const std::vector<int64_t> samples{3}, first{0};
+  EXPECT_EQ(make_views(set, samples, first, config, 1, 2, 0).dims(), Dims({1, 8, 8, 3}));
+  config.size = 0, config.eval_size = 8;
+  EXPECT_TRUE(same_bits(plain_images(set, 2, 5, config), small));
+}
+
 TEST(Views, AreKeyedByEpochSampleOccurrenceAndView) {
   const ImageSet set = some_images();
   const ViewConfig config;

@@ -99,6 +99,19 @@ TEST(Probe, ReachesTheOptimumOfAWeakPenalty) {
   EXPECT_LT(r.gradient, 1e-11);
 }
 
+// Features like pixels, each nearly its neighbour: 100 steps suffice only with the curvature.
+TEST(Probe, ReachesTheOptimumOfCorrelatedFeatures) {
+  const Tensor x = cumsum(Var(normal({3000, 60}, 5)), 1).value();
+  Tensor labels = Tensor::empty({3000}, DType::i64);
+  for (int64_t i = 0; i < 3000; ++i)
+    labels.write<int64_t>("test")[i] = (x.at({i, 59}) > 0) + (x.at({i, 20}) > x.at({i, 40}));
+  const SoftmaxRegression r = softmax_regression(x, labels, 3, 1e-3, 1e-6, 100);
+  EXPECT_LT(r.gradient, 1e-6);
+  const SoftmaxRegression f32 = softmax_regression(x.to(DType::f32), labels, 3, 1e-3, 1e-5, 100);
+  EXPECT_LT(f32.gradient, 1e-5);
+  EXPECT_LT(max_abs_diff(f32.weight, r.weight), 1e-2);
+}
+
 TEST(Probe, SeparatesWhatIsSeparable) {
   Tensor x = Tensor::zeros({40, 2}), labels = Tensor::zeros({40}, DType::i64);
   for (int64_t i = 0; i < 40; ++i) {

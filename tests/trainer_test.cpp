@@ -172,6 +172,19 @@ TEST(Trainer, OptimiserSettingsOfRecipes) {
   EXPECT_EQ(defaults.weight_decay_schedule(10).at(5), 1e-4);
 }
 
+// Before the first step, not at the first evaluation.
+TEST(Trainer, ErrorsOfTheSideOfEvaluation) {
+  const TempDir dir;
+  const ImageData data = stripes();
+  const auto start = [&](const std::string& model, const std::string& side) {
+    Recipe r = recipe_of("simclr", {"model.name=" + model, "view.eval_size=" + side});
+    Trainer(r, data).train({.out = dir / "run", .quiet = true});
+  };
+  expect_error([&] { start("resnet20", "-1"); }, {"view.eval_size", "-1"});
+  expect_error([&] { start("vit_tiny_patch16_224", "16"); },
+               {"view.eval_size", "vit_tiny_patch16_224", "8", "16"});
+}
+
 TEST(Trainer, ErrorsOfTheOptimSection) {
   expect_error([] { rates({"optim.schedule=multistep"}); }, {"optim.milestones"});
   expect_error([] { rates({"optim.schedule=polynomial"}); }, {"optim.schedule", "polynomial", "cosine"});

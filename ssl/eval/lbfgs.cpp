@@ -23,22 +23,21 @@ double largest(const Vec& a) {
 
 struct Pair {
   Vec s, y;
-  double rho;
+  double rho;    // 1 / s'y
+  double scale;  // s'y / y'B^-1 y: how much of B^-1 the last step found
 };
 
-// Two-loop recursion: -H g.
-Vec direction(const Vec& g, const std::deque<Pair>& history) {
+// Two-loop recursion: -H g, from H0 = scale B^-1.
+Vec direction(const Vec& g, const std::deque<Pair>& history, const Preconditioner& precondition) {
   Vec q = g;
   std::vector<double> alpha(history.size());
   for (size_t k = history.size(); k-- > 0;) {
     alpha[k] = history[k].rho * dot(history[k].s, q);
     for (size_t i = 0; i < q.size(); ++i) q[i] -= alpha[k] * history[k].y[i];
   }
-  if (!history.empty()) {
-    const Pair& last = history.back();
-    const double scale = 1.0 / (last.rho * dot(last.y, last.y));
-    for (double& v : q) v *= scale;
-  }
+  if (precondition) precondition(q);
+  if (!history.empty())
+    for (double& v : q) v *= history.back().scale;
   for (size_t k = 0; k < history.size(); ++k) {
     const double beta = history[k].rho * dot(history[k].y, q);
     for (size_t i = 0; i < q.size(); ++i) q[i] += (alpha[k] - beta) * history[k].s[i];
@@ -111,22 +110,26 @@ LbfgsResult minimize_lbfgs(const SmoothFunction& f, std::vector<double>& x, cons
   std::deque<Pair> history;
   for (r.iterations = 0; r.iterations < options.max_iterations; ++r.iterations) {
     if (largest(g) <= options.tolerance) break;
-    Vec d = direction(g, history);
+    Vec d = direction(g, history, options.precondition);
     if (!(dot(d, g) < 0)) {  // rounding spoilt the curvature: start afresh
       history.clear();
-      d = direction(g, history);
+      d = direction(g, history, options.precondition);
     }
     Line line{
         f, x, d, r.value, dot(d, g), options.rounding * std::abs(r.value), Vec(x.size()), Vec(x.size())};
-    if (!line.search(history.empty() ? std::min(1.0, 1.0 / std::max(largest(g), 1e-30)) : 1.0)) break;
-    Pair p{Vec(x.size()), Vec(x.size()), 0};
+    const bool steepest = history.empty() && !options.precondition;  // its length says nothing
+    if (!line.search(steepest ? std::min(1.0, 1.0 / std::max(largest(g), 1e-30)) : 1.0)) break;
+    Pair p{Vec(x.size()), Vec(x.size()), 0, 0};
     for (size_t i = 0; i < x.size(); ++i) {
       p.s[i] = line.point[i] - x[i];
       p.y[i] = line.gradient[i] - g[i];
     }
     const double curvature = dot(p.s, p.y);
     if (curvature > 1e-12 * dot(p.y, p.y)) {
+      Vec solved = p.y;
+      if (options.precondition) options.precondition(solved);
       p.rho = 1.0 / curvature;
+      p.scale = curvature / dot(p.y, solved);
       history.push_back(std::move(p));
       if (static_cast<int64_t>(history.size()) > options.history) history.pop_front();
     }

@@ -6,12 +6,15 @@
 
 namespace juxta::ssl {
 
+// Overwrites v by B^-1 v, where the symmetric positive definite B resembles the Hessian near the optimum.
+using Preconditioner = std::function<void(std::vector<double>& v)>;
 struct LbfgsOptions {
   int64_t max_iterations = 300, history = 20;
   double tolerance = 1e-5;  // on the largest absolute entry of the gradient
   // Relative rounding of f. Near the optimum f no longer tells steps apart, its gradient still does: a step
   // that raises f by less than this is judged by its slope alone.
   double rounding = 0;
+  Preconditioner precondition = nullptr;  // none: the identity
 };
 struct LbfgsResult {
   double value = 0, gradient = 0;

@@ -8,6 +8,7 @@
 
 #include "autograd/ops.h"
 #include "ssl/data/loader.h"
+#include "ssl/eval/curvature.h"
 #include "ssl/eval/lbfgs.h"
 #include "ssl/losses/loss.h"
 #include "tensor/rng.h"
@@ -179,10 +180,18 @@ SoftmaxRegression softmax_regression(const Tensor& x, const Tensor& labels, int6
   const int64_t D = x.size(1), weights = classes * D;
   const Tensor targets = labels.contiguous();
   const Var rows = at_least_f32(Var(x));
+  // Both passes over a part of the rows while it is in cache.
+  const int64_t n = x.size(0), chunk = std::max<int64_t>(1, (int64_t{1} << 21) / D);
   const auto objective = [&](const std::vector<double>& p, std::vector<double>& gradient) {
     const auto [w, b] = unpack(p, classes, D, rows.dtype());
-    const Var loss = mean(cross_entropy(linear(rows, w, b), targets));
-    backward(loss);
+    double loss = 0;
+    for (int64_t begin = 0; begin < n; begin += chunk) {
+      const int64_t end = std::min(begin + chunk, n);
+      const Var part =
+          sum(cross_entropy(linear(slice(rows, 0, begin, end), w, b), targets.slice(0, begin, end)));
+      backward(affine(part, 1.0 / static_cast<double>(n), 0.0));
+      loss += part.item();
+    }
     const Tensor dw = w.grad().to(DType::f64).contiguous(), db = b.grad().to(DType::f64).contiguous();
     double penalty = 0;
     for (int64_t i = 0; i < weights; ++i) {
@@ -191,12 +200,27 @@ SoftmaxRegression softmax_regression(const Tensor& x, const Tensor& labels, int6
       gradient[static_cast<size_t>(i)] = dw.data<double>()[i] + l2 * wi;
     }
     std::copy_n(db.data<double>(), classes, gradient.begin() + weights);
-    return loss.item() + 0.5 * l2 * penalty;
+    return loss / static_cast<double>(n) + 0.5 * l2 * penalty;
   };
   std::vector<double> p(static_cast<size_t>(weights + classes), 0.0);
   LbfgsOptions options{.max_iterations = max_iterations, .tolerance = tolerance};
   if (rows.dtype() == DType::f64) options.rounding = 16 * std::numeric_limits<double>::epsilon();
-  const LbfgsResult r = minimize_lbfgs(objective, p, options);
+  // Features are correlated, pixels most of all: plain L-BFGS takes thousands of steps. The curvature at the
+  // start is the same for all classes; after some steps each has its own.
+  const Tensor even = Tensor::full({x.size(0), 1}, 1.0 / static_cast<double>(classes), rows.dtype());
+  options.precondition = softmax_curvature(rows.value(), even, classes, l2);
+  int64_t first_steps = 0;
+  if (options.precondition) {
+    options.max_iterations = std::min<int64_t>(12, max_iterations);
+    first_steps = minimize_lbfgs(objective, p, options).iterations;
+    options.max_iterations = max_iterations - first_steps;
+    const NoGrad no_grad;
+    const auto [w, b] = unpack(p, classes, D, rows.dtype());
+    if (auto own = softmax_curvature(rows.value(), softmax(linear(rows, w, b)).value(), classes, l2))
+      options.precondition = std::move(own);
+  }
+  LbfgsResult r = minimize_lbfgs(objective, p, options);
+  r.iterations += first_steps;
   const double shift = std::accumulate(p.begin() + weights, p.end(), 0.0) / static_cast<double>(classes);
   std::for_each(p.begin() + weights, p.end(), [shift](double& b) { b -= shift; });
   const auto [w, b] = unpack(p, classes, D, DType::f64);

@@ -24,6 +24,10 @@ nn::ModelConfig model_for(const Recipe& r, const ImageSet& set) {
   const int64_t side = r.view.size ? r.view.size : set.images.size(1);
   JX_CHECK(r.view.size || set.images.size(1) == set.images.size(2), "data: images of ", set.images.size(1),
            " x ", set.images.size(2), " pixels are not square; set view.size");
+  JX_CHECK(r.view.eval_size >= 0, "view.eval_size: expected 0 or more, got ", r.view.eval_size);
+  JX_CHECK(r.view.eval_size == 0 || r.view.eval_size == side || !m.name.starts_with("vit"),
+           "view.eval_size: ", m.name, " has position embeddings for images of ", side, " pixels, got ",
+           r.view.eval_size, "; leave it out");
   m.in_channels = set.channels();
   m.image_size = side;
   if (m.stem.empty() && side < 96) m.stem = "cifar";

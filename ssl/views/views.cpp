@@ -88,6 +88,7 @@ void ViewConfig::fields(Fields& f) {
   f("solarize", solarize, "probability of solarising");
   f("solarize_threshold", solarize_threshold, "values from here on are inverted");
   f("size", size, "side of the views; 0: the image's own");
+  f("eval_size", eval_size, "side of the whole images in evaluation; 0: that of the views");
   f("normalize", normalize, "standardise channels by the training set's mean and stddev");
 }
 
@@ -176,7 +177,7 @@ Tensor make_views(const ImageSet& set, std::span<const int64_t> samples, std::sp
 Tensor plain_images(const ImageSet& set, int64_t begin, int64_t end, const ViewConfig& config,
                     const PixelStats* stats) {
   const int64_t H = set.images.size(1), W = set.images.size(2), C = set.channels();
-  return render(set, end - begin, config.size, stats,
+  return render(set, end - begin, config.eval_size ? config.eval_size : config.size, stats,
                 [&](int64_t i, const uint8_t* images, int64_t, int64_t) {
                   ViewParams v{};
                   v.image = images + (begin + i) * H * W * C;

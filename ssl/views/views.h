@@ -27,6 +27,10 @@ struct ViewConfig {
          blur_max = 2.0;  // probability, and sigma in pixels of a 224-pixel side (scaled to the output)
   double solarize = 0.0, solarize_threshold = 0.5;  // probability; values from the threshold on are inverted
   int64_t size = 0;                                 // output side; 0: the image's own
+  // Side of the whole images that evaluation sees; 0: `size`. Random crops enlarge what they show, so that a
+  // network knows its objects larger than whole images of the same side show them (Touvron et al., arXiv
+  // 1906.06423).
+  int64_t eval_size = 0;
   bool normalize = false;  // subtract the channel means and divide by the stddevs of the training set
 
   void fields(Fields& f);
@@ -56,7 +60,7 @@ Tensor make_views(const ImageSet& set, std::span<const int64_t> samples, std::sp
                   const ViewConfig& config, uint64_t seed, int64_t epoch, int view,
                   const PixelStats* stats = nullptr);
 // The images as evaluation sees them: f32 [n, H, W, C] in [0, 1] (or normalised), no augmentation, resized to
-// `size` if not 0.
+// `eval_size` or `size` if not 0.
 Tensor plain_images(const ImageSet& set, int64_t begin, int64_t end, const ViewConfig& config,
                     const PixelStats* stats = nullptr);
 
