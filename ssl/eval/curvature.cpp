@@ -41,16 +41,18 @@ Preconditioner softmax_curvature(const Tensor& x, const Tensor& p, int64_t class
     if (factors.back().info() != Eigen::Success) return nullptr;
   }
   return [factors = std::move(factors), classes, D](std::vector<double>& v) {
+    const auto solve = [&](const Factor& factor, int64_t first, int64_t count) {
+      Eigen::Map<Eigen::MatrixXd> weights(v.data() + first * D, D, count);  // a column for each class
+      Eigen::Map<Eigen::RowVectorXd> biases(v.data() + classes * D + first, count);
+      Eigen::MatrixXd both(D + 1, count);
+      both << weights, biases;
+      factor.solveInPlace(both);
+      weights = both.topRows(D);
+      biases = both.row(D);
+    };
+    if (factors.size() == 1) return solve(factors[0], 0, classes);
     parallel_for(classes, 1, [&](int64_t begin, int64_t end) {
-      Eigen::VectorXd both(D + 1);
-      for (int64_t c = begin; c < end; ++c) {
-        Eigen::Map<Eigen::VectorXd> weights(v.data() + c * D, D);
-        double& bias = v[static_cast<size_t>(classes * D + c)];
-        both << weights, bias;
-        factors[factors.size() == 1 ? 0 : static_cast<size_t>(c)].solveInPlace(both);
-        weights = both.head(D);
-        bias = both[D];
-      }
+      for (int64_t c = begin; c < end; ++c) solve(factors[static_cast<size_t>(c)], c, 1);
     });
   };
 }
