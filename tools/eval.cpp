@@ -19,7 +19,8 @@ struct Options {
 };
 
 constexpr const char* kProtocol =
-    "Protocol. Features: pooled, before any head, network in evaluation mode, images as they are. kNN: "
+    "Protocol. Features: pooled, before any head, network in evaluation mode, whole images "
+    "(resized to view.eval_size or view.size, where the recipe sets them). kNN: "
     "cosine, k = 20, votes "
     "exp(cos / 0.07). Linear probe: features standardised by the training statistics, mean cross-entropy + "
     "l2/2 |W|^2 with "

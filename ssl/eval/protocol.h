@@ -1,6 +1,7 @@
 #pragma once
 // Evaluation of frozen features, one protocol for everything:
-//   features  pooled, before any head; the network in evaluation mode; images as they are
+//   features  pooled, before any head; the network in evaluation mode; whole images, resized
+//             where the recipe says so
 //   kNN       cosine, k = 20, votes exp(cos / 0.07) (Wu et al., arXiv 1805.01978)
 //   linear    softmax regression on features standardised by the training statistics, mean cross-entropy +
 //   l2/2 |W|^2 with l2 = 10/n,
