@@ -21,7 +21,7 @@ out=$(mktemp -d)
 for seed in "$@"; do
   build/release/bin/juxta train "tools/recipes/$recipe.toml" --data "$data" --out "$out/run$seed" \
     --set "train.epochs=$epochs" --set "method.temperature=$temperature" --set "view.min_crop=$crop" \
-    --set "train.dtype=$dtype" --set "train.seed=$seed" --set train.batch=256 --set view.size=0 \
+    --set "train.dtype=$dtype" --set "train.seed=$seed" --set train.batch=256 --set view.size=0 --set view.eval_size=0 \
     --set method.projection_layers=2 --set method.projection_hidden=0 \
     --set method.projection_batch_norm=false >"$out/train$seed.log" # the peer's batch, view and head
   build/release/bin/juxta eval "$out/run$seed" --data "$data" --json >"$out/juxta$seed.json"
