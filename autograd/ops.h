@@ -58,13 +58,13 @@ Var dropout(const Var& x, double p, Rng& rng, bool training);
 Var drop_path(const Var& x, double p, Rng& rng, bool training);
 
 // ---- reduce.cpp. `dims` empty means all; negative dims count from the end.
-Var sum(const Var& x, std::vector<int> dims = {}, bool keepdim = false);
-Var mean(const Var& x, std::vector<int> dims = {}, bool keepdim = false);
-Var variance(const Var& x, std::vector<int> dims = {}, bool keepdim = false, bool unbiased = true);
-Var amax(const Var& x, std::vector<int> dims = {},
+Var sum(const Var& x, const std::vector<int>& dims = {}, bool keepdim = false);
+Var mean(const Var& x, const std::vector<int>& dims = {}, bool keepdim = false);
+Var variance(const Var& x, const std::vector<int>& dims = {}, bool keepdim = false, bool unbiased = true);
+Var amax(const Var& x, const std::vector<int>& dims = {},
          bool keepdim = false);  // gradient shared evenly among ties
-Var amin(const Var& x, std::vector<int> dims = {}, bool keepdim = false);
-Var norm(const Var& x, std::vector<int> dims = {}, bool keepdim = false);  // L2 norm; gradient 0 at 0
+Var amin(const Var& x, const std::vector<int>& dims = {}, bool keepdim = false);
+Var norm(const Var& x, const std::vector<int>& dims = {}, bool keepdim = false);  // L2 norm; gradient 0 at 0
 Var cumsum(const Var& x, int dim);
 Tensor argmax(const Tensor& x, int dim, bool keepdim = false);  // i64; first of ties
 struct TopK {

@@ -146,21 +146,21 @@ Tensor scan(const Tensor& x, bool reverse) {  // along the last axis
 
 }  // namespace
 
-Var sum(const Var& x, std::vector<int> dims, bool keepdim) {
+Var sum(const Var& x, const std::vector<int>& dims, bool keepdim) {
   return scaled_sum("sum", x, dims, keepdim, false);
 }
-Var mean(const Var& x, std::vector<int> dims, bool keepdim) {
+Var mean(const Var& x, const std::vector<int>& dims, bool keepdim) {
   return scaled_sum("mean", x, dims, keepdim, true);
 }
-Var amax(const Var& x, std::vector<int> dims, bool keepdim) {
+Var amax(const Var& x, const std::vector<int>& dims, bool keepdim) {
   return extreme("amax", x, dims, keepdim, true);
 }
-Var amin(const Var& x, std::vector<int> dims, bool keepdim) {
+Var amin(const Var& x, const std::vector<int>& dims, bool keepdim) {
   return extreme("amin", x, dims, keepdim, false);
 }
 
 // About the mean, in two passes: the difference of large squares would lose the digits when |mean| >> std.
-Var variance(const Var& x, std::vector<int> dims, bool keepdim, bool unbiased) {
+Var variance(const Var& x, const std::vector<int>& dims, bool keepdim, bool unbiased) {
   check_input("variance", x, 0);
   const int64_t n = layout_of("variance", x.dims(), dims).reduce;
   JX_CHECK(n > (unbiased ? 1 : 0), "variance: ", n, " elements, expected at least ", unbiased ? 2 : 1, "; ",
@@ -169,7 +169,9 @@ Var variance(const Var& x, std::vector<int> dims, bool keepdim, bool unbiased) {
   return affine(sum(square(centred), dims, keepdim), 1.0 / static_cast<double>(unbiased ? n - 1 : n), 0.0);
 }
 
-Var norm(const Var& x, std::vector<int> dims, bool keepdim) { return sqrt(sum(square(x), dims, keepdim)); }
+Var norm(const Var& x, const std::vector<int>& dims, bool keepdim) {
+  return sqrt(sum(square(x), dims, keepdim));
+}
 
 Var cumsum(const Var& x, int dim) {
   check_input("cumsum", x, 1);

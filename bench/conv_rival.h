@@ -18,7 +18,7 @@ struct ConvLayer {
 
   int64_t out_size() const { return (size + 2 * (kernel / 2) - kernel) / stride + 1; }
   double flops() const {
-    return 2.0 * static_cast<double>(batch * out_size() * out_size() * out * in / groups * kernel * kernel);
+    return 2.0 * static_cast<double>(batch * out_size() * out_size() * kernel * kernel * out * (in / groups));
   }
 };
 

@@ -81,7 +81,9 @@ void eigen_tanh(benchmark::State& state) {
   report_bytes(state, 8.0 * static_cast<double>(x.size()));
 }
 void eigen_mul(benchmark::State& state) {
-  Eigen::ArrayXf x = Eigen::ArrayXf::Constant(kRows * kCols, 0.5f), b = x, y(kRows * kCols);
+  const Eigen::ArrayXf x = Eigen::ArrayXf::Constant(kRows * kCols, 0.5f),
+                       b = Eigen::ArrayXf::Constant(kRows * kCols, 0.25f);
+  Eigen::ArrayXf y(kRows * kCols);
   for (auto _ : state) {
     y = x * b;
     benchmark::DoNotOptimize(y.data());

@@ -6,7 +6,7 @@
 namespace juxta::bench {
 namespace {
 
-void reduce(benchmark::State& state, int table, DType dtype, std::vector<int> dims) {
+void reduce(benchmark::State& state, int table, DType dtype, const std::vector<int>& dims) {
   const ForceTable force(table);
   const NoGrad no_grad;
   const Var x(Tensor::full({state.range(0), state.range(1)}, 0.5, dtype));
@@ -33,7 +33,7 @@ int main(int argc, char** argv) {
   for (const int table : cpu_tables()) {
     const std::string label = table_name(table);
     for (DType d : {DType::f32, DType::bf16}) {
-      const auto add = [&](const char* name, std::vector<int> dims) {
+      const auto add = [&](const char* name, const std::vector<int>& dims) {
         benchmark::RegisterBenchmark(concat("sum/", name, "/", d, "/", label).c_str(), reduce, table, d, dims)
             ->Args({16384, 512})
             ->UseRealTime();

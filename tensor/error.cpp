@@ -11,9 +11,7 @@ std::string to_text(double v) {
 }
 
 namespace detail {
-void throw_error(std::string message, const char* file, int line) {
-  throw Error(std::move(message), file, line);
-}
+void throw_error(const std::string& message, const char* file, int line) { throw Error(message, file, line); }
 }  // namespace detail
 
 }  // namespace juxta

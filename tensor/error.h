@@ -46,7 +46,7 @@ std::string concat(const Parts&... parts) {
 }
 
 namespace detail {
-[[noreturn]] void throw_error(std::string message, const char* file, int line);
+[[noreturn]] void throw_error(const std::string& message, const char* file, int line);
 }  // namespace detail
 
 // Throws Error with the given parts as its message; file and line are the caller's.

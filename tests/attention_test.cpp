@@ -313,7 +313,7 @@ TEST(Attention, EmptyInputs) {
 
 TEST(Attention, ErrorsNameOpArgumentAndShapes) {
   const Var q(Tensor::zeros({2, 3, 2, 8})), k(Tensor::zeros({2, 5, 2, 8}));
-  const auto with = [&](AttentionOptions o) { return [=] { attention(q, k, k, o); }; };
+  const auto with = [&](const AttentionOptions& o) { return [=] { attention(q, k, k, o); }; };
   expect_error(
       [&] {
         attention(Var(Tensor::zeros({3, 8})), k, k);

@@ -12,7 +12,7 @@ constexpr const char* kName = "gridworld_features";
 Tensor checked(const char* name, const Tensor& index, int64_t columns, int64_t below) {
   JX_CHECK(index.defined() && index.dtype() == DType::i64 && index.ndim() == 2 && index.size(1) == columns,
            kName, ": ", name, ": expected i64 [Q, ", columns, "], got ", index);
-  const Tensor flat = index.contiguous();
+  Tensor flat = index.contiguous();
   for (int64_t i = 0; i < flat.numel(); ++i)
     JX_CHECK(flat.data<int64_t>()[i] >= 0 && flat.data<int64_t>()[i] < below, kName, ": ", name,
              ": expected 0 to ", below - 1, ", got ", flat.data<int64_t>()[i], " in row ", i / columns);

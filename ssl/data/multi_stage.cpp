@@ -74,8 +74,8 @@ CellBatches mcl_batches(const Tensor& labels, const Tensor& key, int64_t batch) 
         cell_of.push_back(static_cast<int64_t>(g));
       }
   const int64_t count = static_cast<int64_t>(cell_of.size());
-  const auto tensor = [](const std::vector<int64_t>& v, Dims dims) {
-    return Tensor::from(std::span<const int64_t>(v), std::move(dims));
+  const auto tensor = [](const std::vector<int64_t>& v, const Dims& dims) {
+    return Tensor::from(std::span<const int64_t>(v), dims);
   };
   return {tensor(rows, {count, batch}), tensor(cell_of, {count}),
           tensor(dropped, {static_cast<int64_t>(dropped.size())})};

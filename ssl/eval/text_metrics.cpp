@@ -14,7 +14,7 @@ namespace {
 
 // Lengths of B padded texts of at most T tokens.
 std::vector<int64_t> lengths_of(const char* who, const Tensor& lengths, int64_t B, int64_t T, int64_t least) {
-  const std::vector<int64_t> v = integers_of(who, lengths, {B});
+  std::vector<int64_t> v = integers_of(who, lengths, {B});
   for (int64_t n : v) JX_CHECK(n >= least && n <= T, who, ": expected ", least, " to ", T, ", got ", n);
   return v;
 }

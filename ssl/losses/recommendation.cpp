@@ -242,7 +242,8 @@ Loss xsimgcl(const RecommendationGraph& g, const Tensor& noise, const Recommenda
   const int64_t users = g.user.size(0);
   const SparseMatrix a = bipartite_adjacency(kLoss, g.edges, users, g.item.size(0));
   const std::vector<Var> layers = propagate(a, table, p.layers, noise, p.eps);
-  const Var final = mean_of(std::span(layers).subspan(1)), view2 = layers[static_cast<size_t>(p.l_star)];
+  const Var final = mean_of(std::span(layers).subspan(1));
+  const Var& view2 = layers[static_cast<size_t>(p.l_star)];
   Loss loss = recommend(kLoss, final, final, view2, batch, users, how);
   loss.terms.emplace_back("view2", stop_gradient(view2));
   return loss;

@@ -31,7 +31,7 @@ Var shuffle_bn(const Var& x, const Tensor& perm, const Var& gain, const Var& bia
            " parts; expected equal parts of at least 2 rows");
   return shuffled(x, perm, [&](const Var& rows) {
     const int64_t part = n / groups;
-    const Var first = batch_norm(slice(rows, 0, 0, part), gain, bias, state, true, eps);
+    Var first = batch_norm(slice(rows, 0, 0, part), gain, bias, state, true, eps);
     if (groups == 1) return first;
     BatchNormState none;
     const std::vector<Var> parts{

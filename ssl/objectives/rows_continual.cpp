@@ -112,7 +112,7 @@ Outcome run_augment(const Inputs& in, Params& f) {
   const Tensor size = in.tensor("size").contiguous();
   const int64_t n = size.size(0);
   const auto uniforms = [&](const char* name, int64_t per) {
-    const Tensor t = in.tensor(name).to(DType::f64).contiguous();
+    Tensor t = in.tensor(name).to(DType::f64).contiguous();
     JX_CHECK(t.numel() == n * per, kName, ": ", name, ": expected ", per, " uniforms per image, got ", t);
     return t;
   };

@@ -77,7 +77,8 @@ double multistep(double base, const std::vector<int64_t>& milestones, double fac
 }
 
 double step_decay(double base, int64_t every, double factor, int64_t t) {
-  return base * std::pow(factor, static_cast<double>(t / every));
+  const int64_t drops = t / every;
+  return base * std::pow(factor, static_cast<double>(drops));
 }
 
 double freeze_then_constant(double m0, int64_t frozen, int64_t t) { return t <= frozen ? 1.0 : m0; }

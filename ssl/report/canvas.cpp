@@ -52,7 +52,7 @@ Canvas::Canvas(double width, double height, double scale, Colour background)
 void Canvas::blend(int64_t x, int64_t y, Colour colour, double cover) {
   unsigned char* p = &rgb_[static_cast<size_t>((y * width_ + x) * 3)];
   const auto mix = [cover](unsigned char old, unsigned char now) {
-    return static_cast<unsigned char>(old + (now - old) * cover + 0.5);
+    return static_cast<unsigned char>(std::lround(old + (now - old) * cover));
   };
   p[0] = mix(p[0], colour.r);
   p[1] = mix(p[1], colour.g);
@@ -185,7 +185,7 @@ Tensor Canvas::pixels() const {
 std::vector<unsigned char> Canvas::png() const { return encode_png(pixels()); }
 
 Tensor shrink_to(const Tensor& image, int64_t side) {
-  const Tensor source = image.contiguous();
+  Tensor source = image.contiguous();
   const int64_t h = source.size(0), w = source.size(1), c = source.size(2);
   const int64_t factor = (std::max(h, w) + side - 1) / side;
   if (factor <= 1) return source;

@@ -45,8 +45,9 @@ Canvas view_sheet(const Tensor& view1, const Tensor& view2, int64_t pairs) {
   Canvas canvas(kMargin + static_cast<double>(std::min(pairs, kColumns)) * step_x,
                 kMargin + static_cast<double>(rows) * step_y);
   for (int64_t i = 0; i < pairs; ++i) {
-    const double x = kMargin + static_cast<double>(i % kColumns) * step_x;
-    const double y = kMargin + static_cast<double>(i / kColumns) * step_y;
+    const int64_t column = i % kColumns, row = i / kColumns;
+    const double x = kMargin + static_cast<double>(column) * step_x;
+    const double y = kMargin + static_cast<double>(row) * step_y;
     canvas.image(x, y, kSide, kSide, showable(to_bytes(view1.select(0, i))));
     canvas.image(x + kSide + kGap, y, kSide, kSide, showable(to_bytes(view2.select(0, i))));
   }

@@ -11,7 +11,7 @@ namespace juxta::ssl {
 namespace {
 
 std::vector<double> uniforms(const char* who, const Tensor& u, const Dims& dims) {
-  const std::vector<double> v = doubles_of(who, u);
+  std::vector<double> v = doubles_of(who, u);
   JX_CHECK(u.dims() == dims, who, ": expected ", dims, ", got ", u);
   for (const double x : v) JX_CHECK(x >= 0 && x < 1, who, ": expected numbers in [0, 1), got ", x);
   return v;
