@@ -5,9 +5,8 @@
 // give the same view on every machine and thread. Pixels are worked on as planes [C][H W] in a scratch buffer
 // and leave interleaved.
 //
-//   crop      bilinear samples of the box (x, y, w, h), in source pixels, at pixel centres; borders are
-//   clamped jitter    in the given order: brightness p <- b p;  contrast p <- m + c (p - m), m the mean grey
-//   of the image;
+//   crop      bilinear samples of the box (x, y, w, h), in source pixels, at pixel centres, clamped
+//   jitter    in the given order: brightness p <- b p;  contrast p <- m + c (p - m), m the image's mean grey;
 //             saturation p <- g + s (p - g), g the grey of the pixel;  hue: rotation by `hue` turns of the
 //             chroma plane of YIQ; then gain per channel. Grey is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601),
 //             the mean of the channels when C != 3.

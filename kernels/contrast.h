@@ -5,8 +5,9 @@
 // Rows r_i [R, D] and columns c_j [C, D], each given in up to four parts (two views; keys and a queue):
 //   s_ij = a_i b_j (r_i . c_j),   b_j = 1/|c_j| and a_i = 1/(|r_i| temperature_i) when normalised, else 1 and
 //                                 1/temperature_i; s_ij - margin_i for a positive
-//   out_ij  j is not in i's log-sum-exp: id_j = id_i, or mask_ij = 0; besides, by `over`, positives or all
-//   others pos_ij  j is a positive of i: key_j = want_i or positive_mask_ij, unless excluded by id or mask
+//   out_ij  j is not in i's log-sum-exp: id_j = id_i, or mask_ij = 0; besides, by `over`, the
+//           positives or all others
+//   pos_ij  j is a positive of i: key_j = want_i or positive_mask_ij, unless excluded by id or mask
 //   lse_i = log sum_{j not out} e^{s_ij}     positive_i = sum_{j pos} s_ij     count_i = |{j pos}|
 // With weights w_ij (positive_weight) in place of a mask, j is a positive where w_ij is not 0, and positive_i
 // = sum w_ij s_ij, count_i = sum w_ij: soft targets. With ContrastTerm::sigmoid every pair is a decision of

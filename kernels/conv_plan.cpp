@@ -39,7 +39,9 @@ void set_taps(ConvCall& c, std::vector<ConvTap> taps) {
 void flatten_pixels(ConvCall& c) {
   ConvGeometry& g = c.geometry;
   for (int axis = 0; axis < 3; ++axis)
-    if (g.in_step[axis] != 1 || g.in[axis] != g.out[axis] || c.y_size[axis] != g.out[axis]) return;
+    if (g.in_step[axis] != 1 || c.out_step[axis] != 1 || g.in[axis] != g.out[axis] ||
+        c.y_size[axis] != g.out[axis])
+      return;
   if (g.tap_count != 1 || g.tap_min[0] || g.tap_min[1] || g.tap_min[2]) return;
   const int64_t pixels = g.batch * g.in[0] * g.in[1] * g.in[2];
   g.batch = 1;

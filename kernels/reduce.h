@@ -2,10 +2,10 @@
 // Reductions of x [outer, reduce, inner] over the middle axis, and what runs along the last axis: cumulative
 // sum, arg-max, top-k.
 //
-//   sum      y[o, i] = sum_r x[o, r, i];   maximum, minimum likewise (a NaN wins)
-//   extreme_bwd   dx[o, r, i] = dy[o, i] / (number of ties) where x[o, r, i] == y[o, i], else 0   (ties share
-//   evenly) cumsum   y[r, c] = sum_{k <= c} x[r, k];   its gradient is the cumulative sum from the right topk
-//   the k largest of each row, descending; ties by the lower index
+//   sum           y[o, i] = sum_r x[o, r, i];   maximum, minimum likewise (a NaN wins)
+//   extreme_bwd   dx[o, r, i] = dy[o, i] / (number of ties) where x[o, r, i] == y[o, i], else 0
+//   cumsum        y[r, c] = sum_{k <= c} x[r, k];   its gradient is the cumulative sum from the right
+//   topk          the k largest of each row, descending; ties by the lower index
 //
 // Long axes are reduced in two steps: chunks of `chunk` elements first (items of the entry's range are
 // (outer, chunk) pairs), then the chunk results in order. The chunk is a function of the shape alone, so the

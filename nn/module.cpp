@@ -27,6 +27,8 @@ LoadReport load_state(const NamedState& state, const StateDict& from) {
     }
     JX_CHECK(it->second->dims() == to.dims(), "load: '", name, "': expected ", to.dims(), ", the file has ",
              it->second->dims(), "; is it another model's?");
+    JX_CHECK(is_float(it->second->dtype()) == is_float(to.dtype()), "load: '", name, "': expected ",
+             to.dtype(), ", the file has ", it->second->dtype());
     copies.emplace_back(to, it->second);
     by_name.erase(it);
   };

@@ -53,9 +53,15 @@ std::vector<unsigned char> read_file(const std::string& path) {
   return bytes;
 }
 
-AtomicFile::AtomicFile(std::string path)
-    : path_(std::move(path)), temporary_(path_ + ".tmp." + std::to_string(getpid())) {
-  fd_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
+  struct stat info {};
+  const bool special = stat(path_.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+  if (special) {  // a device or pipe: a rename would put a file in its place
+    fd_ = open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+  } else {
+    temporary_ = path_ + ".tmp." + std::to_string(getpid());
+    fd_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  }
   if (fd_ < 0) fail("cannot create");
 }
 
@@ -67,7 +73,7 @@ AtomicFile::~AtomicFile() {
 void AtomicFile::fail(const char* what) {
   const std::string why = reason();
   struct stat info {};
-  const bool old = stat(path_.c_str(), &info) == 0;
+  const bool old = !temporary_.empty() && stat(path_.c_str(), &info) == 0;
   JX_FAIL(what, " ", path_, ": ", why, old ? "; the file that stood there is untouched" : "");
 }
 
@@ -83,9 +89,10 @@ void AtomicFile::write(const void* data, size_t bytes) {
 }
 
 void AtomicFile::commit() {
-  if (fsync(fd_) != 0) fail("cannot sync");
+  if (!temporary_.empty() && fsync(fd_) != 0) fail("cannot sync");
   const int fd = std::exchange(fd_, -1);
   if (close(fd) != 0) fail("cannot close");
+  if (temporary_.empty()) return;
   if (rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot rename to");
   temporary_.clear();
   const size_t slash = path_.rfind('/');

@@ -17,7 +17,7 @@ int64_t file_size(const std::string& path);
 
 // A file being written under a temporary name beside `path`. commit() syncs it, renames it to `path` and
 // syncs the folder; without commit() the temporary file is removed. Every failure (a full disk) is an Error
-// that names the path, and leaves whatever stood at `path` untouched.
+// that names the path, and leaves whatever stood at `path` untouched. A device or pipe is written in place.
 class AtomicFile {
  public:
   explicit AtomicFile(std::string path);

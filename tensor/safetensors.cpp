@@ -133,6 +133,8 @@ SafeTensors parse_safetensors(std::span<const unsigned char> bytes, const std::s
     if (e.dtype == DType::boolean) normalize_bools(t);
     file.tensors.emplace_back(e.name, std::move(t));
   }
+  JX_CHECK(previous == data.size(), what, ": ", data.size() - previous,
+           " bytes follow the last tensor; the file is damaged");
   return file;
 }
 

@@ -204,7 +204,7 @@ TEST(Contrast, SoftTargetsWeighPositives) {
   Tensor weights = uniform({7, 9}, 3, 0.0, 1.0);
   for (int64_t i = 0; i < weights.numel(); i += 3) weights.write<double>("test")[i] = 0;
   ContrastOptions o{.positive_weight = weights};
-  const auto in_dtype_of_call = [&](Call call) {
+  const auto in_dtype_of_call = [&](const Call& call) {
     OpCase c = op_case(call);
     const OpFn wide = c.op;
     c.op = [=](std::span<const Var> in) {

@@ -139,6 +139,17 @@ TEST(Conv, ImageSizesAcrossTiles) {
   run_op_case(conv2d_case({9, 4, 4, 17, 18, 3, 3, {.padding = 1}}));  // several images in one task
 }
 
+// One pixel under a stride: dx has a single phase with a single tap, which looks like a 1x1 convolution but
+// writes with that stride.
+TEST(Conv, SidesOfOneUnderAStride) {
+  for (int64_t k : {1, 3, 7})
+    for (int64_t n : {1, 5})
+      run_op_case(conv2d_case({n, 1, 1, 6, 9, k, k, {.stride = 2, .padding = k / 2}, true}));
+  run_op_case(conv2d_case({3, 1, 6, 4, 5, 3, 3, {.stride = 2, .padding = 1}}));
+  run_op_case(conv2d_case({3, 2, 2, 4, 5, 1, 1, {.stride = 3}}));
+  run_op_case(transpose_case({4, 1, 1, 5, 6, 1, 1, {.stride = 2}}));
+}
+
 TEST(Conv, ManyPixelsCrossTasks) {
   OpCase c = conv2d_case({3, 70, 40, 3, 4, 3, 3, {.padding = 1}, true});
   c.gradcheck.max_elements = 3;

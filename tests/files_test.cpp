@@ -1,6 +1,7 @@
 // safetensors, .npy, atomic files and name suggestions; hostile input above all.
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -79,6 +80,14 @@ TEST(SafeTensors, EveryTruncationIsAnErrorAndDamageIsSeen) {
   expect_error([&] { parse_safetensors(bytes, "m"); }, {"'w'", "checksum"});
 }
 
+TEST(SafeTensors, BytesBehindTheLastTensorAreDamage) {
+  const std::string header = R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})";
+  const std::string good = safetensors_bytes(header, "xy");
+  const auto* p = reinterpret_cast<const unsigned char*>(good.data());
+  EXPECT_EQ(parse_safetensors(std::span(p, good.size()), "x").tensors.size(), 1u);
+  expect_bad(good + "z", {"x.safetensors", "1 bytes", "damaged"});
+}
+
 TEST(Npy, RoundTripAndFortranOrder) {
   const TempDir dir;
   for (DType d : {DType::f32, DType::f64, DType::f16, DType::i64, DType::i32, DType::u8, DType::boolean}) {
@@ -128,6 +137,23 @@ TEST(AtomicFile, AFullDiskLeavesTheOldFile) {
   setrlimit(RLIMIT_FSIZE, &before);
   const auto bytes = read_file(dir / "keep");
   EXPECT_EQ(std::string(bytes.begin(), bytes.end()), "old content");
+}
+
+// A pipe stays a pipe: a rename would put a file in its place.
+TEST(AtomicFile, ADeviceOrPipeIsWrittenInPlace) {
+  const TempDir dir;
+  const std::string pipe = dir / "pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const int reader = open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  write_file(pipe, "through");
+  char text[16] = {};
+  EXPECT_EQ(read(reader, text, sizeof text), 7);
+  EXPECT_STREQ(text, "through");
+  close(reader);
+  struct stat info {};
+  ASSERT_EQ(stat(pipe.c_str(), &info), 0);
+  EXPECT_TRUE(S_ISFIFO(info.st_mode));
 }
 
 TEST(AtomicFile, AMissingFolderIsNamed) {

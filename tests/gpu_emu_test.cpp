@@ -57,7 +57,8 @@ __global__ void row_sum(const float* x, float* out, int n) {
   for (int i = threadIdx.x; i < n; i += blockDim.x) s += ld(x + blockIdx.x * n + i);
   s = warp_sum(s);
   if (lane == 0) part[warp] = s;
-  if (kFault == Fault::two_lines && warp % 2 == 0) {
+  if (kFault == Fault::two_lines &&
+      warp % 2 == 0) {  // NOLINT(bugprone-branch-clone): two lines are the point
     __syncthreads();
   } else if (kFault != Fault::missing_barrier) {
     __syncthreads();
@@ -76,7 +77,7 @@ TEST(Emu, GoodKernelGivesTheSameBitsUnderAllSchedules) {
     launch("row_sum", row_sum<Fault::none>, kRows, 256, 0, nullptr, x.p, out.p, kCols);
     const std::vector<float> now(out.p, out.p + kRows);
     if (first.empty()) first = now;
-    EXPECT_EQ(std::memcmp(first.data(), now.data(), sizeof(float) * kRows), 0);
+    EXPECT_EQ(first, now);
   });
   for (int r = 0; r < kRows; ++r) {
     double sum = 0;
@@ -393,6 +394,7 @@ TEST(Emu, IntegerAtomicsCountAndRaceWithPlainAccess) {
 TEST(Emu, HostThreadsEmulateSideBySide) {
   constexpr int kThreads = 4, kCols = 300;
   std::vector<std::thread> pool;
+  pool.reserve(kThreads);
   std::vector<float> sums(kThreads);
   for (int k = 0; k < kThreads; ++k)
     pool.emplace_back([&sums, k] {

@@ -22,7 +22,8 @@ Tensor ids(std::initializer_list<int64_t> v) {
 TEST(Meow, PositivesAreNotInTheDenominator) {
   // a = o = the axes of the plane, parted in one of two clusterings: w = [[0, 1], [1, 0]]
   const Var z(Tensor::from<double>({1, 0, 0, 1}, {2, 2}));
-  const Tensor axes = z.value(), one = Tensor::full({2}, 1.0, DType::f64);
+  const Tensor& axes = z.value();
+  const Tensor one = Tensor::full({2}, 1.0, DType::f64);
   const std::vector<MeowClustering> both{{axes, one}, {axes, one}};
   MeowParams p;
   p.tau = 1, p.lam_proto = 0;

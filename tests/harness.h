@@ -6,8 +6,7 @@
 //      and bf16, outputs and gradients, against f64: error <= 2x that of the plain f32/bf16 reference kernel,
 //      plus a floor;
 //   3. the same bits with 1 thread and with 3; on the emulator, with threads and blocks in another order; on
-//   a
-//      GPU, in a second run;
+//      a GPU, in a second run;
 //   4. strided (non-contiguous) inputs give the bits of contiguous ones;
 //   5. everything under the debug allocator: guard bytes, NaN in fresh memory.
 #include <gtest/gtest.h>

@@ -122,7 +122,7 @@ Tensor integers_for(const Property& p, const std::string& name, Dims dims, uint6
   if (below > 0) return indices(dims, seed, below);
   Tensor in_order = Tensor::empty(dims, DType::i64);
   for (int64_t i = 0; i < in_order.numel(); ++i)
-    in_order.write<int64_t>("test")[i] = dims.size() ? i % dims[dims.size() - 1] : 0;
+    in_order.write<int64_t>("test")[i] = dims.empty() ? 0 : i % dims.back();
   return in_order;
 }
 

@@ -216,6 +216,7 @@ TEST(Linear, TwoThreadsShareOneWeight) {
   const Tensor expected = linear(x, w.clone(), Var()).value();
   std::vector<Tensor> got(2);
   std::vector<std::thread> threads;
+  threads.reserve(got.size());
   for (Tensor& y : got) {
     threads.emplace_back([&x, &w, &y] {
       for (int i = 0; i < 20; ++i) y = linear(x, w, Var()).value();

@@ -57,6 +57,9 @@ TEST(Module, LoadChecksBeforeItWritesAndReportsNames) {
   const Tensor before = to.parameters[0].var->value().clone();
   expect_error([&] { load_state(to, state_dict(*wide)); }, {"conv1.weight", "[4, 3, 3, 3]", "[8, 3, 3, 3]"});
   EXPECT_TRUE(same_bits(to.parameters[0].var->value(), before));
+  StateDict whole = state_dict(*a);
+  whole[0].second = Tensor::zeros(whole[0].second.dims(), DType::i32);
+  expect_error([&] { load_state(to, whole); }, {"conv1.weight", "f32", "i32"});
   StateDict odd = state_dict(*a);
   odd[0].first = "conv_1.weight";
   expect_error([&] { load_state_strict(to, odd, "x.safetensors"); },

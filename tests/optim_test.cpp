@@ -119,6 +119,19 @@ TEST(Optim, StateRoundTripContinuesBitForBit) {
   }
 }
 
+// SGD's buffer under the name of Adam's first moment would be taken for it.
+TEST(Optim, TheStateOfAnotherOptimizerIsRefused) {
+  for (const auto& [from, to] :
+       {std::pair{"sgd", "adamw"}, {"adamw", "sgd"}, {"adamw", "lion"}, {"lion", "lamb"}}) {
+    Model m = make_model(DType::f32);
+    for (Var& v : m.vars) v.set_grad(Tensor::full(v.dims(), 1.0));
+    Optimizer first(from, m.named, default_options(from)), second(to, m.named, default_options(to));
+    first.step(0.1, 0.0);
+    const std::string why = std::string("not that of ") + to;
+    expect_error([&, &a = first] { second.load_state(a.state()); }, {"optimizer state", why.c_str()});
+  }
+}
+
 TEST(Optim, ClippingScalesByTheGlobalNorm) {
   Model m = make_model(DType::f32);
   m.vars[1].set_grad(Tensor::full({3, 7}, 2.0));

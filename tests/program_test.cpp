@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "nn/encoder.h"
 #include "ssl/objectives/registry.h"
@@ -217,7 +218,8 @@ TEST(Program, MistakesAreOneLineAndStatus2) {
   const TempDir dir;
   write_data(dir / "data");
   const std::string data = " --data " + (dir / "data"), out = " --out " + (dir / "r");
-  expect_bad_input(dir, "trian simclr", {"no command 'trian'", "did you mean 'train'"});
+  expect_bad_input(dir, "trian simclr", {"'trian'", "did you mean 'train'"});
+  expect_bad_input(dir, "--hepl", {"'--hepl'", "did you mean '--help'"});
   expect_bad_input(dir, "train", {"RECIPE", "required", "juxta --help"});
   expect_bad_input(dir, "eval run --jsno", {"--jsno", "juxta --help"});
   expect_bad_input(dir, "train simclr --threads 0", {"--threads", "not in range 1 to 4096"});
@@ -229,6 +231,12 @@ TEST(Program, MistakesAreOneLineAndStatus2) {
                    {"train.epochs", "an integer", "many"});
   expect_bad_input(dir, run_arguments(dir, "r", "--set method.temprature=1"), {"method.temperature"});
   expect_bad_input(dir, run_arguments(dir, "r", "--set train.batch=1"), {"train.batch", "at least 2"});
+  expect_bad_input(dir, run_arguments(dir, "r", "--set model.name=vit_tiny --set train.batch=1"),
+                   {"train.batch", "at least 2"});
+  expect_bad_input(dir, run_arguments(dir, "r", "--set train.epochs=9223372036854775807"),
+                   {"train.epochs", "0 to"});
+  expect_bad_input(dir, run_arguments(dir, "r", "--set train.workers=100000"), {"train.workers", "0 to 256"});
+  expect_bad_input(dir, run_arguments(dir, "r", "--set view.min_crop=-1"), {"view.min_crop", "above 0"});
   expect_bad_input(dir, run_arguments(dir, "r", "--set train.batch=65"), {"train.batch", "65", "64"});
   expect_bad_input(dir, run_arguments(dir, "r", "--set method.temperature=0"), {"temperature"});
   expect_bad_input(dir, "eval /nowhere", {"/nowhere"});
@@ -247,6 +255,82 @@ TEST(Program, MistakesAreOneLineAndStatus2) {
   EXPECT_EQ(juxta_shell(dir, "").status, 2);
 }
 
+TEST(Program, EmbedOfAnArrayRefusesWhatHasNoFeatures) {
+  const TempDir dir;
+  SafeTensors weights;
+  Rng init(1, "init");
+  const auto encoder = nn::make_encoder({.name = "resnet20", .width = 4}, init);
+  for (const auto& [name, t] : nn::state_dict(nn::named_state(*encoder)))
+    weights.tensors.emplace_back(name, t);
+  const auto embed = [&](const Tensor& x, const std::string& more = "") {
+    save_npy(dir / "x.npy", x);
+    return "embed --model resnet20 --weights " + (dir / "w.safetensors") + " --data " + (dir / "x.npy") +
+           " -o " + (dir / "f.npy") + more;
+  };
+  save_safetensors(dir / "w.safetensors", weights);
+  for (const Dims& empty : {Dims{3, 32, 32, 0}, Dims{0, 32, 32, 3}, Dims{2, 0, 0, 3}})
+    expect_bad_input(dir, embed(Tensor::zeros(empty)), {"x.npy", "empty axis"});
+  Tensor bad = Tensor::zeros({2, 8, 8, 3});
+  bad.write<float>("test")[7] = NAN;
+  expect_bad_input(dir, embed(bad), {"x.npy", "element 7", "finite"});
+  const Tensor good = Tensor::zeros({2, 8, 8, 3});
+  expect_bad_input(dir, embed(good, " --split test"), {"--split", "RUN"});
+  expect_bad_input(dir, embed(good) + "/no/such/folder/f.npy", {"cannot create", "folder"});
+  weights.tensors[0].second = Tensor::full(weights.tensors[0].second.dims(), NAN);
+  save_safetensors(dir / "w.safetensors", weights);
+  expect_bad_input(dir, embed(good), {"w.safetensors", "conv1.weight", "finite"});
+  EXPECT_FALSE(fs::exists(dir / "f.npy"));
+  expect_bad_input(dir, "inspect " + (dir / "w.safetensors") + " --set train.batch=8", {"--set", "--recipe"});
+}
+
+// Sides down to one pixel, through every stride of an ImageNet stem.
+TEST(Program, TheSmallestImagesTrain) {
+  const TempDir dir;
+  write_data(dir / "data");
+  for (const char* model : {"--set view.size=1", "--set view.size=2", "--set model.stem=imagenet"}) {
+    fs::remove_all(dir / "r");
+    const Outcome o = juxta_shell(
+        dir, run_arguments(dir, "r", std::string("--set train.max_steps=1 --set optim.lr=1e-4 ") + model));
+    EXPECT_EQ(o.status, 0) << model << "\n" << o.err;
+  }
+}
+
+TEST(Program, ScoresAreNotLostToAFullDiskOrAClosedPipe) {
+  const TempDir dir;
+  write_data(dir / "data");
+  ASSERT_EQ(juxta_shell(dir, run_arguments(dir, "run", "--set train.epochs=1")).status, 0);
+  // 8 blocks of 512 bytes hold the scores, not the pictures.
+  const std::string limit = "ulimit -f 8; trap '' XFSZ; ";
+  const Outcome eval = juxta_shell(dir, "eval " + (dir / "run") + " --json", limit);
+  EXPECT_EQ(eval.status, 2);
+  EXPECT_NE(eval.err.find("cannot write"), std::string::npos) << eval.err;
+  EXPECT_TRUE(nlohmann::json::parse(eval.out).contains("knn_top1"));
+  EXPECT_TRUE(fs::exists(dir / "run/eval.json"));
+  const std::string juxta = std::string(JUXTA_BINARY_DIR) + "/bin/juxta ";
+  EXPECT_EQ(WEXITSTATUS(std::system((juxta + "models >/dev/full 2>" + (dir / "err.txt")).c_str())), 2);
+  EXPECT_NE(text_of(dir / "err.txt").find("standard output"), std::string::npos);
+  // Training goes on though nobody reads its lines.
+  std::string arguments = run_arguments(dir, "piped", "--set train.epochs=1");
+  arguments.erase(arguments.find("--quiet"), 7);
+  std::ignore = std::system((juxta + arguments + " 2>&1 | true").c_str());
+  EXPECT_EQ(ssl::load_checkpoint(dir / "piped").step, 4);
+}
+
+TEST(Program, InspectKnowsTheImagesOfTheData) {
+  const TempDir dir;
+  write_data(dir / "data");
+  const std::string inspect =
+      "inspect --recipe simclr_cifar10 --set train.batch=8 --set model.width=4 --data " + (dir / "data");
+  const Outcome whole = juxta_shell(dir, inspect);
+  EXPECT_NE(whole.out.find("images of 8 x 8 x 1"), std::string::npos) << whole.out << whole.err;
+  EXPECT_NE(whole.out.find("[4, 1, 3, 3]"), std::string::npos) << whole.out;
+  const auto saved = [](const std::string& text) {
+    return std::stod(text.substr(text.find("saved for backward ") + 19));
+  };
+  const Outcome parts = juxta_shell(dir, inspect + " --set train.accumulate=4");
+  EXPECT_LT(saved(parts.out), 0.5 * saved(whole.out)) << parts.out;
+}
+
 TEST(Program, NothingIsLostByABadCheckpointAnotherModelOrAFullDisk) {
   const TempDir dir;
   write_data(dir / "data");
@@ -255,7 +339,7 @@ TEST(Program, NothingIsLostByABadCheckpointAnotherModelOrAFullDisk) {
   const std::string before = text_of(checkpoint);
   expect_bad_input(dir, run_arguments(dir, "run", "--set train.epochs=1"), {"--resume"});
   expect_bad_input(dir, run_arguments(dir, "run", "--set train.epochs=2 --set model.width=8 --resume"),
-                   {"conv1.weight", "[8, 1, 3, 3]"});
+                   {"model.width", "8", "4"});
   expect_bad_input(dir, run_arguments(dir, "run", "--set train.epochs=2 --resume"), {"cannot write"},
                    "ulimit -f 8; trap '' XFSZ; ");
   EXPECT_EQ(text_of(checkpoint), before);

@@ -41,6 +41,54 @@ TEST(Recipe, ErrorsNameSourceKeyAndNearestName) {
   expect_error([] { load_recipe("no_such_recipe"); }, {"no_such_recipe", "recipes"});
 }
 
+// A value that no run could use is refused by name, wherever it comes from.
+TEST(Recipe, NumbersOutsideTheirRangeAreRefused) {
+  const std::pair<const char*, const char*> bad[] = {
+      {"train.epochs=-1", "0 to"},
+      {"train.batch=0", "1 to"},
+      {"train.epochs=9223372036854775807", "0 to"},
+      {"train.clip_norm=-1", "at least 0"},
+      {"train.clip_norm=nan", "nan"},
+      {"train.max_seconds=nan", "nan"},
+      {"train.workers=100000", "0 to 256"},
+      {"train.keep=0", "at least 1"},
+      {"train.monitor_images=0", "at least 1"},
+      {"train.dtype=f64", "bf16"},
+      {"data.image_size=-3", "0 to"},
+      {"model.width=-4", "0 to"},
+      {"model.depth=1000000000", "0 to"},
+      {"model.drop_path=1.5", "0 to below 1"},
+      {"model.dropout=nan", "nan"},
+      {"method.temperature=0", "more than 0"},
+      {"method.projection_layers=100000000", "1 to"},
+      {"optim.lr=-1", "at least 0"},
+      {"optim.momentum=2", "0 to below 1"},
+      {"optim.milestones=[1, -2]", "-2"},
+      {"view.min_crop=-1", "above 0 to 1"},
+      {"view.min_crop=nan", "nan"},
+      {"view.max_crop=inf", "inf"},
+      {"view.min_aspect=0", "above 0 to 1"},
+      {"view.flip=1.5", "0 to 1"},
+      {"view.hue=0.6", "0 to 0.5"},
+      {"view.size=-3", "0 to"},
+  };
+  for (const auto& [assignment, part] : bad) {
+    const std::string key = std::string(assignment).substr(0, std::string(assignment).find('='));
+    expect_error([&] { parse_recipe("", "r.toml", {assignment}); }, {"--set", key.c_str(), part});
+  }
+  expect_error([] { parse_recipe("[view]\nmin_crop = 0.5\nmax_crop = 0.4", "r.toml"); },
+               {"r.toml", "view.min_crop", "0.5", "view.max_crop", "0.4"});
+  expect_error([] { parse_recipe("", "r", {"train.batch=16\nfoo=3"}); }, {"train.batch", "an integer"});
+  EXPECT_NE(Recipe().fields().help().find("{0 to below 1}"), std::string::npos);
+}
+
+TEST(Recipe, SectionsAndKeysInTheWrongPlaceAreNamed) {
+  expect_error([] { parse_recipe("[trian]", "r.toml"); }, {"r.toml", "trian", "'train'"});
+  expect_error([] { parse_recipe("batch = 4", "r.toml"); }, {"'batch'", "train.batch"});
+  expect_error([] { parse_recipe("[optim]\nbatch = 4", "r.toml"); }, {"optim.batch", "train.batch"});
+  EXPECT_EQ(parse_recipe("[train]\n[optim]\nlr = 1", "r.toml").optim.lr, 1.0);
+}
+
 TEST(Recipe, IntegersServeAsNumbersAndStringsNeedNoQuotes) {
   const Recipe r = parse_recipe("", "r", {"optim.lr=2", "data.path=/tmp/a b", "optim.schedule=\"constant\""});
   EXPECT_EQ(r.optim.lr, 2.0);

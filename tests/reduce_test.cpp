@@ -5,7 +5,7 @@
 namespace juxta::test {
 namespace {
 
-using ReduceOp = Var (*)(const Var&, std::vector<int>, bool);
+using ReduceOp = Var (*)(const Var&, const std::vector<int>&, bool);
 
 OpCase reduce_case(const char* name, ReduceOp op, Dims x, std::vector<int> dims, bool keepdim = false) {
   return {.name = concat(name, " ", x, dims.empty() ? "" : concat(" from ", dims[0])),

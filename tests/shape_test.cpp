@@ -4,7 +4,7 @@ namespace juxta::test {
 namespace {
 
 // A case of one input: the op, then a product with fixed numbers so that element order shows in the gradient.
-OpCase case_of(const char* name, Dims x, std::function<Var(const Var&)> op) {
+OpCase case_of(const char* name, const Dims& x, const std::function<Var(const Var&)>& op) {
   return {.name = concat(name, " ", x), .inputs = {{normal(x, 1)}}, .op = [op](std::span<const Var> in) {
             return std::vector<Var>{op(in[0])};
           }};
@@ -75,6 +75,7 @@ TEST(Shape, CatStackSplit) {
 
 TEST(Shape, CatOfManyParts) {  // more than a node holds inline
   std::vector<Var> parts;
+  parts.reserve(40);
   for (int i = 0; i < 40; ++i) parts.push_back(Var::leaf(Tensor::full({1, 2}, i)));
   const Var y = cat(parts, 0);
   EXPECT_EQ(y.value().at({39, 1}), 39.0);

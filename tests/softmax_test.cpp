@@ -24,7 +24,7 @@ Var zero_like(const Var& y) { return Var(Tensor::scalar(0.0, y.dtype()).to(y.dev
 
 using RowOp = Var (*)(const Var&, const Tensor&);
 
-OpCase row_case(const char* name, RowOp op, Dims x, Tensor mask = {}) {
+OpCase row_case(const char* name, RowOp op, const Dims& x, const Tensor& mask = {}) {
   OpCase c{.name = concat(name, x, mask ? " masked" : ""),
            .inputs = {{normal(x, 1, 0.0, 3.0)}},
            .op = {},

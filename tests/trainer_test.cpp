@@ -4,6 +4,8 @@
 
 #include <cmath>
 #include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "tests/harness.h"
 
@@ -124,6 +126,7 @@ TEST(Trainer, SchedulesOfRecipes) {
                {0.25, 0.25, 0.25, 0.25, 0.25, 0.25});
   const double pi = std::acos(-1.0);
   std::vector<double> cosine;
+  cosine.reserve(6);
   for (int t = 0; t < 6; ++t) cosine.push_back((1 + std::cos(pi * t / 5)) / 2);
   expect_rates({"optim.schedule=cosine", lr, "optim.endpoint=true"}, cosine);
 }
@@ -170,6 +173,191 @@ TEST(Trainer, OptimiserSettingsOfRecipes) {
   EXPECT_NEAR(decay.weight_decay_schedule(10).at(0), 0.04, 1e-12);
   EXPECT_NEAR(decay.weight_decay_schedule(10).at(5), 0.22, 1e-12);
   EXPECT_EQ(defaults.weight_decay_schedule(10).at(5), 1e-4);
+}
+
+// A method whose loss is linear in its one weight: gradients are known, whatever the batch is split into.
+class MeanPixel : public Method {
+ public:
+  explicit MeanPixel(double scale, bool fails = false) : scale_(scale), fails_(fails) {}
+  void fields(Fields&) override {}
+  std::vector<ViewSpec> views(const ViewConfig& base) const override { return {{"view1", base}}; }
+  void build(const Task& task) override {
+    Rng init(task.seed, "init");
+    encoder_ = nn::make_encoder(task.model, init);
+    weight_ = nn::Parameter(Tensor::zeros({1}));
+  }
+  StepResult step(const Batch& batch, StepContext& context) override {
+    const Tensor& x = batch["view1"];
+    const Var loss = affine(mean(mul(weight_.var(), Var(x.contiguous().view({x.numel()})))), scale_, 0.0);
+    context.minimize(loss);
+    const Tensor point = Tensor::full({x.size(0), 4}, 0.5);
+    return {loss.item(), {}, point, point};
+  }
+  void visit(nn::Visitor& v) override { v("weight", weight_), v("encoder", *encoder_); }
+  std::vector<nn::NamedParameter> trainable() override { return {{"weight", &weight_.var()}}; }
+  nn::Encoder& encoder() override {
+    JX_CHECK(!fails_, "this method has no encoder");
+    return *encoder_;
+  }
+  double weight() { return weight_.var().value().item(); }
+
+ private:
+  double scale_;
+  bool fails_;
+  nn::Parameter weight_;
+  std::unique_ptr<nn::Encoder> encoder_;
+};
+
+double weight_after(double scale, const std::vector<std::string>& settings, const ImageData& data) {
+  const TempDir dir;
+  std::vector<std::string> all{
+      "optim.name=sgd",       "optim.momentum=0", "optim.lr=1", "optim.schedule=constant",
+      "optim.weight_decay=0", "view.jitter=0",    "view.blur=0"};
+  all.insert(all.end(), settings.begin(), settings.end());
+  Recipe r = recipe_of("simclr", all);
+  r.method = std::make_unique<MeanPixel>(scale);
+  Trainer trainer(r, data);
+  trainer.train({.out = dir / "run", .quiet = true});
+  return dynamic_cast<MeanPixel&>(trainer.method()).weight();
+}
+
+TEST(Trainer, AccumulationAveragesGradientsAndClippingBoundsThem) {
+  const ImageData data = stripes();
+  const double whole = weight_after(1, {}, data);
+  EXPECT_LT(whole, -1.0);  // six steps down the mean of the pixels
+  for (const char* parts : {"2", "4", "8"})
+    EXPECT_NEAR(weight_after(1, {std::string("train.accumulate=") + parts}, data), whole, 1e-5 * -whole)
+        << parts;
+  for (const char* parts : {"1", "4"})  // six steps of length 0.25
+    EXPECT_NEAR(weight_after(100, {"train.clip_norm=0.25", std::string("train.accumulate=") + parts}, data),
+                -1.5, 1e-5);
+  EXPECT_NEAR(weight_after(1, {"train.clip_norm=1000"}, data), whole, 1e-6);
+}
+
+// Step 2 starts with xi = m theta_0 + (1 - m) theta_1, in however many parts it is taken.
+TEST(Trainer, TheTeacherFollowsOnceAStepWhenAccumulating) {
+  const ImageData data = stripes();
+  const std::string name = "method.query.encoder.conv1.weight", key = "method.key.encoder.conv1.weight";
+  const TempDir dir;
+  for (const char* parts : {"1", "2", "4"}) {
+    const auto run = [&](const char* steps) {
+      Recipe r = recipe_of(
+          "moco", {"method.momentum=0.5", "method.queue=32", "optim.schedule=constant",
+                   std::string("train.accumulate=") + parts, std::string("train.max_steps=") + steps});
+      Trainer(r, data).train({.out = dir / parts, .resume = true, .quiet = true});
+      return load_checkpoint(dir / parts);
+    };
+    const auto of = [](const Checkpoint& c, const std::string& wanted) {
+      for (const auto& [n, t] : c.tensors)
+        if (n == wanted) return t.to(DType::f64);
+      return Tensor();
+    };
+    const Checkpoint one = run("1"), two = run("2");
+    const Tensor before = of(one, key), moved = of(one, name), after = of(two, key);
+    ASSERT_TRUE(before.defined() && moved.defined() && after.defined());
+    EXPECT_GT(max_abs_diff(before, moved), 1e-4);
+    const Tensor expected = affine(add(Var(before), Var(moved)), 0.5, 0.0).value();
+    EXPECT_LT(max_abs_diff(after, expected), 1e-7) << parts;
+  }
+}
+
+std::vector<nlohmann::json> metrics_of(const std::string& run, const std::string& kind) {
+  std::ifstream file(run + "/metrics.jsonl");
+  std::vector<nlohmann::json> lines;
+  for (std::string line; std::getline(file, line);)
+    if (auto j = nlohmann::json::parse(line); j["kind"] == kind) lines.push_back(std::move(j));
+  return lines;
+}
+
+TEST(Trainer, ACollapseIsToldEvenWhenQuietAndLogged) {
+  const TempDir dir;
+  const ImageData data = stripes();
+  const auto run = [&](std::unique_ptr<Method> method, const std::string& out) {
+    Recipe r = recipe_of("simclr", {"train.monitor_every=1"});
+    if (method) r.method = std::move(method);
+    testing::internal::CaptureStderr();
+    Trainer(r, data).train({.out = out, .quiet = true});
+    return testing::internal::GetCapturedStderr();
+  };
+  const std::string alarm = run(std::make_unique<MeanPixel>(1), dir / "dead"),
+                    calm = run(nullptr, dir / "alive");
+  EXPECT_NE(alarm.find("juxta: warning: the representation has collapsed to a point"), std::string::npos)
+      << alarm;
+  EXPECT_NE(alarm.find("Try:"), std::string::npos) << alarm;
+  EXPECT_EQ(calm, "");
+  for (const nlohmann::json& line : metrics_of(dir / "dead", "epoch")) EXPECT_EQ(line["collapsed"], 1.0);
+  const auto alive = metrics_of(dir / "alive", "epoch");
+  EXPECT_EQ(alive.size(), 3u);
+  for (const nlohmann::json& line : alive) EXPECT_EQ(line["collapsed"], 0.0);
+}
+
+TEST(Trainer, ARunCutByTheClockIsMonitoredAsItIs) {
+  const TempDir dir;
+  const ImageData data = stripes();
+  Recipe r = recipe_of("simclr", {"train.monitor_every=1", "train.max_seconds=1e-6"});
+  EXPECT_EQ(Trainer(r, data).train({.out = dir / "run", .quiet = true}).end, RunEnd::time_limit);
+  const auto lines = metrics_of(dir / "run", "epoch");
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0]["step"], 1);
+  EXPECT_TRUE(lines[0]["knn_top1"].is_number());
+}
+
+TEST(Trainer, WhatWasTrainedIsSavedThoughAMonitorFails) {
+  const TempDir dir;
+  const ImageData data = stripes();
+  Recipe r = recipe_of("simclr", {"train.monitor_every=1", "optim.name=sgd"});
+  r.method = std::make_unique<MeanPixel>(1, /*fails=*/true);
+  expect_error([&] { Trainer(r, data).train({.out = dir / "run", .quiet = true}); }, {"no encoder"});
+  EXPECT_EQ(load_checkpoint(dir / "run").step, 2);  // the first epoch
+}
+
+TEST(Trainer, ARunIsNotResumedAsAnother) {
+  const TempDir dir;
+  const ImageData data = stripes();
+  const auto train = [&](const std::vector<std::string>& settings, const ImageData& on, const char* method) {
+    Recipe r = recipe_of(method, settings);
+    Trainer(r, on).train({.out = dir / "run", .resume = true, .quiet = true});
+  };
+  train({"train.max_steps=3"}, data, "simclr");
+  const auto refused = [&](const std::string& setting, std::initializer_list<const char*> parts,
+                           const char* method = "simclr") {
+    expect_error([&] { train({setting}, data, method); }, parts);
+  };
+  refused("optim.name=sgd", {"--resume", "optim.name", "sgd", "adamw"});
+  refused("train.seed=4", {"train.seed", "4", "0"});
+  refused("train.batch=8", {"train.batch", "8", "16"});
+  refused("model.width=8", {"model.width", "8", "4"});
+  refused("train.max_steps=2", {"step 3", "step 2", "train.max_steps"});
+  refused("train.epochs=3", {"simclr", "moco"}, "moco");
+  ImageData fewer = data;
+  fewer.train.images = data.train.images.slice(0, 0, 16);
+  fewer.train.labels = data.train.labels.slice(0, 0, 16);
+  expect_error([&] { train({}, fewer, "simclr"); }, {"32 images of 8 x 8 x 1", "16 images"});
+  EXPECT_EQ(load_checkpoint(dir / "run").step, 3);
+  testing::internal::CaptureStderr();
+  train({"optim.lr=0.001"}, data, "simclr");  // a rate is changed on purpose
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("resumed with optim.lr = 0.001, was 0.002"),
+            std::string::npos);
+  EXPECT_EQ(load_checkpoint(dir / "run").step, 6);
+}
+
+TEST(Trainer, SettingsMadeInCodeAreChecked) {
+  const ImageData data = stripes();
+  Recipe r = recipe_of("simclr", {});
+  r.optim.lr = -1;
+  expect_error([&] { Trainer(r, data); }, {"optim.lr", "-1"});
+  ViewConfig view;
+  view.min_crop = -1;
+  expect_error(
+      [&] {
+        Loader(data.train, {{"view1", view}}, {.batch = 8});
+      },
+      {"view1", "view.min_crop", "-1"});
+  expect_error(
+      [&] {
+        Loader(data.train, {{"view1", {}}}, {.batch = 8, .workers = -1});
+      },
+      {"train.workers", "-1"});
 }
 
 // Before the first step, not at the first evaluation.

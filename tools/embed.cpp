@@ -1,9 +1,11 @@
 // juxta embed: pooled features of a run's encoder on a data set, or of a named model with foreign weights on
 // an array.
+#include <cmath>
 #include <cstdio>
 #include <memory>
 
 #include "ssl/eval/evaluate.h"
+#include "tensor/file.h"
 #include "tensor/npy.h"
 #include "tensor/parallel.h"
 #include "tools/commands.h"
@@ -13,7 +15,7 @@ namespace juxta::tools {
 namespace {
 
 struct Options {
-  std::string run, model, weights, data, out, split = "train";
+  std::string run, model, weights, data, out, split;
   int threads = 0;
 };
 
@@ -22,9 +24,7 @@ Tensor embed_run(const Options& o) {
   const ssl::ImageData data =
       ssl::load_images(o.data.empty() ? run.recipe.data.path : o.data,
                        {.strict = run.recipe.data.strict, .image_size = run.recipe.data.image_size});
-  JX_CHECK(o.split == "train" || o.split == "test", "embed: --split: expected train or test, got '", o.split,
-           "'");
-  const ssl::ImageSet& set = o.split == "train" ? data.train : data.test;
+  const ssl::ImageSet& set = o.split == "test" ? data.test : data.train;
   JX_CHECK(set.size() > 0, "embed: ", data.train.source, ": no ", o.split, " split");
   ssl::build_method(run, data.train);
   std::optional<ssl::PixelStats> stats;
@@ -39,12 +39,23 @@ bool is_head(const std::string& name) {
   return false;
 }
 
+// Features of NaN would be NaN without a word.
+void check_finite(const Tensor& t, const std::string& what) {
+  if (!is_float(t.dtype())) return;
+  const Tensor values = t.to(DType::f32).contiguous();
+  const float* v = values.data<float>();
+  for (int64_t i = 0; i < values.numel(); ++i)
+    JX_CHECK(std::isfinite(v[i]), "embed: ", what, ": element ", i, " is ", v[i],
+             ", expected finite numbers");
+}
+
 Tensor embed_array(const Options& o) {
   JX_CHECK(!o.weights.empty() && !o.data.empty(),
            "embed: --model needs --weights FILE.safetensors and --data X.npy");
   const Tensor x = load_npy(o.data);
-  JX_CHECK(x.ndim() == 4 && x.dtype() == DType::f32, "embed: ", o.data, ": expected f32 [N, H, W, C], got ",
-           x);
+  JX_CHECK(x.ndim() == 4 && x.dtype() == DType::f32 && x.numel() > 0, "embed: ", o.data,
+           ": expected f32 [N, H, W, C] with no empty axis, got ", x);
+  check_finite(x, o.data);
   nn::ModelConfig config;
   config.name = o.model;
   config.in_channels = x.size(3);
@@ -54,6 +65,7 @@ Tensor embed_array(const Options& o) {
   nn::StateDict state;
   for (auto& [name, t] : load_safetensors(o.weights).tensors)
     if (!is_head(name)) state.emplace_back(name, t);
+  for (const auto& [name, t] : state) check_finite(t, o.weights + ": " + name);
   nn::load_state_strict(nn::named_state(*encoder), state, o.weights);
   const NoGrad no_grad;
   Tensor out = Tensor::empty({x.size(0), encoder->feature_dim()});
@@ -69,6 +81,11 @@ Tensor embed_array(const Options& o) {
 int run_embed(const Options& o) {
   if (o.threads > 0) set_num_threads(o.threads);
   JX_CHECK(o.run.empty() != o.model.empty(), "embed: give either a RUN or --model NAME");
+  JX_CHECK(o.model.empty() || o.split.empty(), "embed: --split goes with a RUN, not with --model");
+  JX_CHECK(o.run.empty() || o.weights.empty(), "embed: --weights goes with --model, not with a RUN");
+  JX_CHECK(o.split.empty() || o.split == "train" || o.split == "test",
+           "embed: --split: expected train or test, got '", o.split, "'");
+  AtomicFile(o.out);  // an output that cannot be written is told before the work, not after
   const Tensor features = o.model.empty() ? embed_run(o) : embed_array(o);
   save_npy(o.out, features);
   std::printf("%s: f32 %s\n", o.out.c_str(), to_text(features.dims()).c_str());

@@ -34,17 +34,15 @@ nlohmann::ordered_json to_json(const ssl::Scores& s) {
           {"linear_10_per_class", s.linear_10_per_class}};
 }
 
-int run_eval(const Options& o) {
-  if (o.threads > 0) set_num_threads(o.threads);
-  const ssl::Evaluation e = ssl::evaluate_run(o.run, o.data);
+void show(const Options& o, const ssl::Evaluation& e) {
   nlohmann::ordered_json j = to_json(e.trained);
   j["untrained"] = to_json(e.untrained);
   j["raw_pixels"] = to_json(e.raw_pixels);
   j["rankme"] = e.rankme, j["alignment"] = e.alignment, j["uniformity"] = e.uniformity;
-  ssl::save_evaluation(o.run, j.dump(2) + "\n");
   if (o.json) {
     std::printf("%s\n", j.dump().c_str());
-    return kOk;
+    std::fflush(stdout);
+    return ssl::save_evaluation(o.run, j.dump(2) + "\n");
   }
   const auto row = [](const char* name, const ssl::Scores& s) {
     std::printf("  %-12s %8.1f %8.1f %14.1f\n", name, 100 * s.knn_top1, 100 * s.linear_top1,
@@ -56,6 +54,13 @@ int run_eval(const Options& o) {
   row("raw pixels", e.raw_pixels);
   std::printf("  rankme %.1f of %lld, alignment %.3f, uniformity %.3f\n", e.rankme,
               static_cast<long long>(e.feature_dim), e.alignment, e.uniformity);
+  std::fflush(stdout);
+  ssl::save_evaluation(o.run, j.dump(2) + "\n");
+}
+
+int run_eval(const Options& o) {
+  if (o.threads > 0) set_num_threads(o.threads);
+  ssl::evaluate_run(o.run, o.data, [&](const ssl::Evaluation& e) { show(o, e); });
   return kOk;
 }
 

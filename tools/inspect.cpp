@@ -2,6 +2,7 @@
 // of one step by op.
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <set>
@@ -17,7 +18,7 @@ namespace juxta::tools {
 namespace {
 
 struct Options {
-  std::string file, recipe;
+  std::string file, recipe, data;
   std::vector<std::string> set;
 };
 
@@ -61,10 +62,20 @@ struct MemoryByOp : OpObserver {
   void backward(const char*, std::span<const Tensor>, std::span<const Tensor>) override {}
 };
 
-ssl::ImageData random_images(const ssl::Recipe& r) {
-  const int64_t side = r.view.size ? r.view.size : r.model.image_size;
+// One batch of grey images, as large as those of the data set where there is one.
+ssl::ImageData batch_like(const ssl::Recipe& r) {
+  int64_t height = r.model.image_size, width = height, channels = r.model.in_channels;
+  const bool known = !r.data.path.empty() && std::filesystem::exists(r.data.path);
+  if (known) {
+    const ssl::ImageData set =
+        ssl::load_images(r.data.path, {.strict = r.data.strict, .image_size = r.data.image_size});
+    height = set.train.images.size(1), width = set.train.images.size(2), channels = set.train.channels();
+  }
+  std::printf("images of %lld x %lld x %lld (%s)\n", static_cast<long long>(height),
+              static_cast<long long>(width), static_cast<long long>(channels),
+              known ? r.data.path.c_str() : "assumed; --data PATH tells");
   ssl::ImageData data;
-  data.train.images = Tensor::full({r.train.batch, side, side, r.model.in_channels}, 128, DType::u8);
+  data.train.images = Tensor::full({r.train.batch, height, width, channels}, 128, DType::u8);
   data.train.labels = Tensor::zeros({r.train.batch}, DType::i64);
   data.train.classes = {"0"};
   data.train.source = "inspect";
@@ -73,9 +84,14 @@ ssl::ImageData random_images(const ssl::Recipe& r) {
 
 int inspect_recipe(const Options& o) {
   ssl::Recipe recipe = ssl::load_recipe(o.recipe, o.set);
+  if (!o.data.empty()) {
+    JX_CHECK(std::filesystem::exists(o.data), "inspect: --data ", o.data, ": no such file or folder");
+    recipe.data.path = o.data;
+  }
   recipe.train.max_steps = 1;
   recipe.train.epochs = std::max<int64_t>(1, recipe.train.epochs);
-  const ssl::ImageData data = random_images(recipe);
+  const int64_t part = recipe.train.batch / recipe.train.accumulate;  // what the network holds at a time
+  const ssl::ImageData data = batch_like(recipe);
   ssl::Trainer trainer(recipe, data);
   int64_t total = 0;
   const nn::NamedState state = nn::named_state(recipe.method->encoder());
@@ -91,9 +107,9 @@ int inspect_recipe(const Options& o) {
   allocator(kCpu).reset_peak();
   {
     const ObserverScope listen(memory);
-    ssl::Loader loader(data.train, recipe.method->views(recipe.view),
-                       {.batch = recipe.train.batch, .workers = 0});
+    ssl::Loader loader(data.train, recipe.method->views(recipe.view), {.batch = part, .workers = 0});
     ssl::StepContext context;
+    context.chunk = recipe.train.chunk;
     Rng rng(0, "dropout");
     context.nn = {.training = true, .rng = &rng};
     context.minimize = [](const Var& loss) {
@@ -105,8 +121,9 @@ int inspect_recipe(const Options& o) {
   std::vector<std::pair<std::string, MemoryByOp::Row>> rows(memory.rows.begin(), memory.rows.end());
   std::sort(rows.begin(), rows.end(),
             [](const auto& a, const auto& b) { return a.second.saved > b.second.saved; });
-  std::printf("one step of %lld images, memory by op (MiB):\n  %-22s %6s %10s %10s\n",
-              static_cast<long long>(recipe.train.batch), "op", "calls", "computed", "saved");
+  std::printf("one step of %lld images%s, memory by op (MiB):\n  %-22s %6s %10s %10s\n",
+              static_cast<long long>(part), recipe.train.accumulate > 1 ? " (a part of the batch)" : "", "op",
+              "calls", "computed", "saved");
   const auto mib = [](int64_t b) { return static_cast<double>(b) / 1048576.0; };
   int64_t saved = 0;
   for (const auto& [op, r] : rows) {
@@ -126,9 +143,12 @@ Command add_inspect(CLI::App& app) {
   Subcommand c(app, "inspect", "look into a checkpoint, a weights file or a recipe");
   c.text("FILE", o->file, "safetensors file");
   c.text("--recipe", o->recipe, "model table and memory of one step by op");
+  c.text("--data", o->data, "with --recipe: the data set, for the size of its images [the recipe's]");
   c.texts("--set", o->set, "a.b=c: override one key of the recipe");
   return [o] {
     JX_CHECK(o->file.empty() != o->recipe.empty(), "inspect: give either a FILE or --recipe NAME");
+    JX_CHECK(o->file.empty() || (o->set.empty() && o->data.empty()),
+             "inspect: --set and --data go with --recipe, not with a FILE");
     return o->recipe.empty() ? inspect_file(o->file) : inspect_recipe(*o);
   };
 }

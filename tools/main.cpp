@@ -23,12 +23,12 @@ std::string command_line_fault(const CLI::App*, const CLI::Error& e) {
 
 // The first argument, where it is no command: CLI11 would only say that a command is missing.
 void check_command(const CLI::App& app, const std::string& name) {
-  std::vector<std::string> names;
+  std::vector<std::string> names{"--help", "-h", "--version"};
   for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
-  if (name.starts_with('-') || std::find(names.begin(), names.end(), name) != names.end()) return;
+  if (std::find(names.begin(), names.end(), name) != names.end()) return;
   const std::string near = juxta::nearest_name(name, names);
-  throw juxta::Error("no command '" + name + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?") +
-                     " (juxta --help lists them)");
+  throw juxta::Error("no command or option '" + name + "'" +
+                     (near.empty() ? "" : "; did you mean '" + near + "'?") + " (juxta --help lists them)");
 }
 
 }  // namespace
@@ -82,7 +82,10 @@ int main(int argc, char** argv) {
     return status == 0 ? kOk : kBadInput;
   }
   try {
-    return chosen();
+    const int status = chosen();
+    const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+    if (!written) throw juxta::Error("cannot write to standard output; is the disk full?");
+    return status;
   } catch (const juxta::Error& e) {
     return report(e);
   } catch (const std::bad_alloc&) {

@@ -42,6 +42,11 @@ int run_train(const Options& o) {
   ssl::stop_on_signals();
   const ssl::RunSummary s = trainer.train({.out = out, .resume = o.resume, .quiet = o.quiet});
   if (s.end != ssl::RunEnd::interrupted) ssl::report_run(out, recipe, data, trainer.stats(), {});
+  if (s.images_per_second == 0) {
+    std::printf("nothing left to train: step %lld of %lld; run folder %s\n", static_cast<long long>(s.steps),
+                static_cast<long long>(trainer.total_steps()), out.c_str());
+    return kOk;
+  }
   const char* how = s.end == ssl::RunEnd::finished     ? "finished"
                     : s.end == ssl::RunEnd::time_limit ? "stopped at train.max_seconds"
                                                        : "interrupted and saved";

@@ -5,6 +5,7 @@
 #include <map>
 #include <mutex>
 #include <numeric>
+#include <system_error>
 #include <thread>
 
 #include "tensor/file.h"
@@ -58,6 +59,8 @@ struct Loader::Impl {
 
   Impl(const ImageSet& s, std::vector<ViewSpec> v, const LoaderOptions& o, const PixelStats* p)
       : set(s), views(std::move(v)), options(o), stats(p) {
+    for (const ViewSpec& view : views) view.config.check("loader: " + view.name);
+    JX_CHECK(o.workers >= 0 && o.workers <= 256, "train.workers: expected 0 to 256, got ", o.workers);
     JX_CHECK(o.batch >= 1, "train.batch: expected at least 1, got ", o.batch);
     per_epoch = o.drop_last ? set.size() / o.batch : (set.size() + o.batch - 1) / o.batch;
     JX_CHECK(per_epoch > 0, "train.batch: ", o.batch, " is more than the ", set.size(),
@@ -132,7 +135,14 @@ struct Loader::Impl {
 Loader::Loader(const ImageSet& set, std::vector<ViewSpec> views, const LoaderOptions& options,
                const PixelStats* stats)
     : impl_(std::make_unique<Impl>(set, std::move(views), options, stats)) {
-  for (int i = 0; i < options.workers; ++i) impl_->workers.emplace_back([this] { impl_->work(); });
+  try {
+    for (int i = 0; i < options.workers; ++i) impl_->workers.emplace_back([this] { impl_->work(); });
+  } catch (const std::system_error& e) {
+    const size_t started = impl_->workers.size();
+    impl_->stop();
+    JX_FAIL("train.workers: only ", started, " of ", options.workers, " threads could be started: ", e.what(),
+            "; use fewer");
+  }
 }
 Loader::~Loader() { impl_->stop(); }
 

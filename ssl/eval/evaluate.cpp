@@ -64,7 +64,8 @@ ImageData evaluation_data(const Recipe& recipe, const std::string& path) {
   return data;
 }
 
-Evaluation evaluate_run(const std::string& run_path, const std::string& data_path) {
+Evaluation evaluate_run(const std::string& run_path, const std::string& data_path,
+                        const std::function<void(const Evaluation&)>& scored) {
   LoadedRun run = open_run(run_path);
   const ImageData data = evaluation_data(run.recipe, data_path);
   const auto classes = static_cast<int64_t>(data.train.classes.size());
@@ -90,6 +91,7 @@ Evaluation evaluate_run(const std::string& run_path, const std::string& data_pat
   e.rankme = rankme(test);
   e.uniformity = uniformity(test);
   e.alignment = view_alignment(*run.recipe.method, data.test, run.recipe, s);
+  if (scored) scored(e);
   report_run(folder_of(run_path), run.recipe, data, s, ReportScores{e.trained, e.untrained, e.raw_pixels});
   return e;
 }

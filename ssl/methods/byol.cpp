@@ -4,8 +4,8 @@
 //     z_v = g(f(x_v)), p_v = q(z_v)                         online: encoder, projector, predictor
 //     z'_v = g_xi(f_xi(x_v))                                target, no gradient
 //     minimise (2 - 2 cos(p1, z'2)) + (2 - 2 cos(p2, z'1))
-//     xi <- m xi + (1 - m) theta                            EMA after the optimiser step; m rises from m0 to
-//     1 by a cosine
+//     xi <- m xi + (1 - m) theta                            EMA after the optimiser step; m rises to 1 by a
+//                                                           cosine
 //   evaluate f
 // Buffers: the target's BN runs in training mode on its own batches and keeps its own statistics.
 #include "nn/heads.h"
@@ -22,8 +22,8 @@ class Byol : public Method {
  public:
   void fields(Fields& f) override {
     momentum_.fields(f);
-    f("projection_dim", projection_dim_, "size of z");
-    f("projection_hidden", projection_hidden_, "hidden size of projector and predictor");
+    f("projection_dim", projection_dim_, "size of z", kLayerSize);
+    f("projection_hidden", projection_hidden_, "hidden size of projector and predictor", kLayerSize);
     f("asymmetric_views", asymmetric_views_,
       "blur 1.0 / 0.1 and solarise 0 / 0.2 for the two views, as the paper");
   }

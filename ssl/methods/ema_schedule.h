@@ -13,10 +13,11 @@ struct EmaSchedule {
   int64_t freeze_steps = 0;       // freeze_then_constant: the teacher stands still up to this step
 
   void fields(Fields& f) {
-    f("momentum", momentum, "EMA momentum at the start");
+    f("momentum", momentum, "EMA momentum at the start", kFraction);
     f("momentum_schedule", kind, "of the EMA momentum: cosine rises to 1",
       {"constant", "cosine", "freeze_then_constant"});
-    f("momentum_freeze_steps", freeze_steps, "freeze_then_constant: momentum 1 up to this step");
+    f("momentum_freeze_steps", freeze_steps, "freeze_then_constant: momentum 1 up to this step",
+      kNotNegative);
   }
   double at(int64_t step, int64_t total_steps) const {
     if (kind == "cosine") return momentum_cosine(momentum, step, total_steps);

@@ -29,9 +29,10 @@ struct Task {
 // What the trainer hands to one step.
 struct StepContext {
   int64_t step = 0, total_steps = 1, epoch = 0;
-  nn::Ctx nn;             // training = true, and the stream of dropout
-  bool last_part = true;  // false within an accumulation window
-  int64_t chunk = 0;      // images that a network sees at a time (in_chunks), 0: the batch
+  nn::Ctx nn;  // training = true, and the stream of dropout
+  // Of a batch split by train.accumulate: what happens once a step goes by these.
+  bool first_part = true, last_part = true;
+  int64_t chunk = 0;  // images that a network sees at a time (in_chunks), 0: the batch
   // Backward of the loss (scaled when accumulating); after the last part also clipping, the optimiser step
   // with this step's learning rate, and clearing of gradients. True when weights moved. May be called several
   // times a step.

@@ -3,11 +3,12 @@
 //
 //   for each batch, a query view x_q and a key view x_k:
 //     q = norm(g(f(x_q)))                                   gradient
-//     xi <- m xi + (1 - m) theta                            EMA before the key forward, parameters only: the
-//     key network keeps k = norm(g_xi(f_xi(shuffle(x_k)))), unshuffled        its own BN statistics minimise
-//     InfoNCE(q, k, queue) at temperature tau      the queue as it was before this batch push k after
-//     backward
+//     xi <- m xi + (1 - m) theta                            EMA, once a step, before the key forward
+//     k = norm(g_xi(f_xi(shuffle(x_k)))), unshuffled        no gradient
+//     minimise InfoNCE(q, k, queue) at temperature tau      the queue as it was before this batch
+//     push k                                                after backward
 //   evaluate f
+// Buffers: the EMA moves parameters only; the key network keeps its own BN statistics.
 // Shuffling BN on one device (card 23b): batch norm works on `bn_groups` equal parts of each batch, and the
 // key batch is permuted before and restored after, so that a query and its key do not share their companions.
 #include "nn/heads.h"
@@ -25,18 +26,20 @@ namespace {
 class Moco : public Method {
  public:
   void fields(Fields& f) override {
-    f("temperature", temperature_, "tau of InfoNCE");
+    f("temperature", temperature_, "tau of InfoNCE", kPositive);
     momentum_.fields(f);
-    f("queue", queue_size_, "keys held as negatives");
+    f("queue", queue_size_, "keys held as negatives", kAtLeastOne);
     f("queue_init", queue_init_, "random unit rows (MoCo), or empty: only pushed keys count",
       {"random", "empty"});
     f("queue_overflow", queue_overflow_, "a batch that reaches the end goes on at the start, or is cut there",
       {"wrap", "truncate"});
     f("mask_same_id", mask_same_id_, "keys of the query's own image, from earlier epochs, are no negatives");
-    f("projection_dim", projection_dim_, "size of q and k");
-    f("projection_hidden", projection_hidden_, "hidden size of the head; 0: as wide as the features");
+    f("projection_dim", projection_dim_, "size of q and k", kLayerSize);
+    f("projection_hidden", projection_hidden_, "hidden size of the head; 0: as wide as the features",
+      kLayerSizeOrOwn);
     f("bn_groups", bn_groups_,
-      "equal parts of a batch that batch norm sees by themselves; above 1 the keys are shuffled");
+      "equal parts of a batch that batch norm sees by themselves; above 1 the keys are shuffled",
+      kAtLeastOne);
   }
 
   std::vector<ViewSpec> views(const ViewConfig& base) const override {
@@ -92,7 +95,7 @@ class Moco : public Method {
 
   Tensor keys(const Tensor& view, StepContext& context) {
     const NoGrad constant;
-    ema_.update(momentum_.at(context.step, context.total_steps));
+    if (context.first_part) ema_.update(momentum_.at(context.step, context.total_steps));
     if (bn_groups_ == 1) return l2_normalize(forward(key_, Var(view), context)).value();
     // The permutation is keyed by a counter that is part of the state.
     const std::vector<int64_t> order =

@@ -16,10 +16,11 @@ namespace {
 class SimClr : public Method {
  public:
   void fields(Fields& f) override {
-    f("temperature", temperature_, "tau of NT-Xent");
-    f("projection_dim", projection_dim_, "size of z");
-    f("projection_hidden", projection_hidden_, "hidden size of the head; 0: as wide as the features");
-    f("projection_layers", projection_layers_, "layers of the head");
+    f("temperature", temperature_, "tau of NT-Xent", kPositive);
+    f("projection_dim", projection_dim_, "size of z", kLayerSize);
+    f("projection_hidden", projection_hidden_, "hidden size of the head; 0: as wide as the features",
+      kLayerSizeOrOwn);
+    f("projection_layers", projection_layers_, "layers of the head", Range{1, 16});
     f("projection_batch_norm", projection_batch_norm_, "batch norm after each layer of the head");
   }
 

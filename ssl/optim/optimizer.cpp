@@ -119,19 +119,25 @@ void Optimizer::step_typed(double lr, double weight_decay) {
   w.run_entry(table.sgd);
 }
 
-template <class T>
-OptimTensor<T> Optimizer::row_of(size_t i, double weight_decay) {
-  const bool adam = name_ == "adam" || name_ == "adamw", lamb = name_ == "lamb", am = name_ == "am_adamw";
-  const bool has_v = adam || lamb || am;
+Optimizer::Kinds Optimizer::kinds() const {
+  const bool adam = name_ == "adam" || name_ == "adamw", lamb = name_ == "lamb";
+  const bool has_v = adam || lamb || name_ == "am_adamw";
   // The joint form of LARS keeps mu at any momentum; at 0 it is the last direction.
   const bool joint = name_ == "lars" && options_.denominator == "joint";
   const bool has_m = has_v || joint || name_ == "lion" || name_ == "am_sgd" || options_.momentum != 0;
+  return {has_m, has_v, adam && options_.amsgrad, lamb};
+}
+
+template <class T>
+OptimTensor<T> Optimizer::row_of(size_t i, double weight_decay) {
+  const bool adam = name_ == "adam" || name_ == "adamw", lamb = name_ == "lamb", am = name_ == "am_adamw";
   Var& var = *parameters_[i].var;
   Slot& s = slots_[i];
   const auto zeros = [&](bool want, Tensor& t) {
     if (want && !t.defined()) t = Tensor::zeros(var.dims(), var.dtype());
   };
-  zeros(has_m, s.m), zeros(has_v, s.v), zeros(adam && options_.amsgrad, s.vmax), zeros(lamb, s.u);
+  const Kinds kept = kinds();
+  zeros(kept.m, s.m), zeros(kept.v, s.v), zeros(kept.vmax, s.vmax), zeros(kept.u, s.u);
   ++s.steps;
   Tensor value = var.value();
   JX_CHECK(value.is_contiguous(), "optimizer: ", parameters_[i].name, " is not contiguous");
@@ -293,6 +299,15 @@ void Optimizer::load_state(const nn::StateDict& state) {
       Tensor& to = kind == "exp_avg" ? s.m : kind == "exp_avg_sq" ? s.v : s.vmax;
       to = value.to(parameter.dtype()).clone();
     }
+  }
+  const Kinds kept = kinds();
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const Slot& s = slots[i];
+    const bool any = s.steps > 0;
+    JX_CHECK(s.m.defined() == (any && kept.m) && s.v.defined() == (any && kept.v) &&
+                 s.vmax.defined() == (any && kept.vmax),
+             "optimizer state of '", parameters_[i].name, "' is not that of ", name_,
+             " with these options; was it saved by another optimiser?");
   }
   slots_ = std::move(slots);
   last_beta_.clear();

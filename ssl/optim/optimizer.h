@@ -76,6 +76,11 @@ class Optimizer {
     int64_t steps = 0;
     double beta_product = 1, previous_lr = 0;  // am_adamw
   };
+  // Which tensors of a slot this optimiser keeps.
+  struct Kinds {
+    bool m, v, vmax, u;
+  };
+  Kinds kinds() const;
   template <class T>
   void step_typed(double lr, double weight_decay);
   // The rows of the parameters with a gradient; their numbers in `which`.

@@ -101,9 +101,35 @@ std::string text_of(const toml::node& node) {
   return s.str();
 }
 
+std::string text_of(const Range& r) {
+  if (std::isinf(r.high)) return concat(r.above_low ? "more than " : "at least ", r.low);
+  return concat(r.above_low ? "above " : "", r.low, r.below_high ? " to below " : " to ", r.high);
+}
+
+bool holds(const Range& r, double v) {
+  return (r.above_low ? v > r.low : v >= r.low) && (r.below_high ? v < r.high : v <= r.high);
+}
+
+bool is_bounded(const Range& r) { return !std::isinf(r.low) || !std::isinf(r.high); }
+
+void check_range(const Fields::Row& row, double v, const std::string& where) {
+  JX_CHECK(!std::isnan(v), where, ": ", row.key, ": expected a number, got nan");
+  JX_CHECK(holds(row.range, v), where, ": ", row.key, ": expected ", text_of(row.range), ", got ", v);
+}
+
+void check_range(const Fields::Row& row, const std::string& where) {
+  if (const auto* whole = std::get_if<int64_t*>(&row.target))
+    check_range(row, static_cast<double>(**whole), where);
+  else if (const auto* real = std::get_if<double*>(&row.target))
+    check_range(row, **real, where);
+  else if (const auto* list = std::get_if<std::vector<double>*>(&row.target))
+    for (const double v : **list) check_range(row, v, where);
+}
+
 void put(const Fields::Row& row, const toml::node& node, const std::string& where) {
   JX_CHECK(assign(row.target, node), where, ": ", row.key, ": expected ", kind_of(row.target), ", got ",
            text_of(node));
+  check_range(row, where);
   if (row.choices.empty()) return;
   const std::string& value = *std::get<std::string*>(row.target);
   if (std::find(row.choices.begin(), row.choices.end(), value) != row.choices.end()) return;
@@ -121,11 +147,13 @@ toml::table parse(const std::string& text, const std::string& where) {
   return std::move(parsed).table();
 }
 
+// Every value of a table by its full key; an empty section counts as a value, so that its name is looked at.
 void walk(const toml::table& table, const std::string& prefix,
           const std::function<void(const std::string&, const toml::node&)>& visit) {
   for (const auto& [key, node] : table) {
     const std::string name = prefix + std::string(key.str());
-    if (const toml::table* inner = node.as_table())
+    const toml::table* inner = node.as_table();
+    if (inner && !inner->empty())
       walk(*inner, name + ".", visit);
     else
       visit(name, node);
@@ -135,18 +163,29 @@ void walk(const toml::table& table, const std::string& prefix,
 }  // namespace
 
 const Fields::Row& Fields::find(const std::string& key, const std::string& where) const {
+  const std::string last = key.substr(key.rfind('.') + 1);
   std::vector<std::string> names;
+  std::string near;
   for (const Row& r : rows_) {
     if (r.key == key) return r;
     names.push_back(r.key);
+    names.push_back(r.key.substr(0, r.key.rfind('.')));                            // its section
+    if (near.empty() && r.key.substr(r.key.rfind('.') + 1) == last) near = r.key;  // in another section
   }
-  const std::string near = nearest_name(key, names);
+  if (near.empty()) near = nearest_name(key, names);
   JX_FAIL(where, ": unknown key '", key, "'", near.empty() ? "" : "; did you mean '" + near + "'?");
 }
 
 void Fields::set_toml(const std::string& text, const std::string& where) {
-  walk(parse(text, where), "",
-       [&](const std::string& key, const toml::node& node) { put(find(key, where), node, where); });
+  walk(parse(text, where), "", [&](const std::string& key, const toml::node& node) {
+    const auto in_section = [&](const Row& r) { return r.key.starts_with(key + "."); };
+    if (node.is_table() && std::any_of(rows_.begin(), rows_.end(), in_section)) return;
+    put(find(key, where), node, where);
+  });
+}
+
+void Fields::check(const std::string& where) const {
+  for (const Row& r : rows_) check_range(r, where);
 }
 
 void Fields::set_toml_known(const std::string& text, const std::string& where) {
@@ -161,7 +200,8 @@ void Fields::set(const std::string& key, const std::string& value, const std::st
   const bool text = row.target.index() == 3 || row.target.index() == 5;
   const bool bare = text && (value.empty() || (value.front() != '"' && value.front() != '\''));
   const toml::parse_result parsed = toml::parse("v = " + (bare ? quoted(value) : value));
-  JX_CHECK(parsed.succeeded(), where, ": ", key, ": expected ", kind_of(row.target), ", got '", value, "'");
+  JX_CHECK(parsed.succeeded() && parsed.table().size() == 1, where, ": ", key, ": expected ",
+           kind_of(row.target), ", got '", value, "'");
   put(row, *parsed.table().get("v"), where);
 }
 
@@ -170,6 +210,12 @@ void Fields::set_assignment(const std::string& assignment) {
   JX_CHECK(eq != std::string::npos && eq > 0, "--set ", assignment,
            ": expected key=value, e.g. --set train.epochs=4");
   set(assignment.substr(0, eq), assignment.substr(eq + 1), "--set");
+}
+
+std::vector<std::pair<std::string, std::string>> Fields::values() const {
+  std::vector<std::pair<std::string, std::string>> all;
+  for (const Row& r : rows_) all.emplace_back(r.key, std::visit(ToText{}, r.target));
+  return all;
 }
 
 std::string Fields::dump_toml() const {
@@ -199,6 +245,7 @@ std::string Fields::help() const {
       for (size_t i = 0; i < r.choices.size(); ++i) out += (i ? ", " : "") + r.choices[i];
       out += "}";
     }
+    if (is_bounded(r.range)) out += " {" + text_of(r.range) + "}";
     out += "\n";
   }
   return out;

@@ -82,8 +82,13 @@ void Progress::finish() {
   open_ = false;
 }
 
+void Progress::warn(const std::string& text) { line("juxta: warning: " + text); }
+
 void Progress::message(const std::string& text) {
-  if (quiet_) return;
+  if (!quiet_) line(text);
+}
+
+void Progress::line(const std::string& text) {
   if (open_) std::fputs("\r\033[K", stderr);
   open_ = false;
   std::fprintf(stderr, "%s\n", text.c_str());

@@ -33,8 +33,10 @@ class Progress {
             double seconds_left);
   void finish();                          // ends the rewriting line
   void message(const std::string& text);  // a line of its own
+  void warn(const std::string& text);     // the same as a warning, also when quiet
 
  private:
+  void line(const std::string& text);
   bool terminal_, quiet_, open_ = false;
   double last_ = 0;
 };

@@ -7,47 +7,55 @@
 
 namespace juxta::ssl {
 
+namespace {
+constexpr Range own_or(double below) { return {.low = -1, .high = below, .below_high = true}; }
+}  // namespace
+
 void OptimConfig::fields(Fields& f) {
   std::vector<std::string> names;
   for (const OptimizerRow& r : optimizers()) names.emplace_back(r.name);
   f("name", name, "optimiser", names);
-  f("lr", lr, "peak learning rate");
+  f("lr", lr, "peak learning rate", kNotNegative);
   f("scale_lr", scale_lr, "multiply lr by batch / 256");
   f("scale_rule", scale_rule, "with scale_lr: by that ratio, or its square root (a habit with lamb)",
     {"linear", "sqrt"});
-  f("weight_decay", weight_decay, "not on biases, norm gains and tokens (larc: on all)");
-  f("end_weight_decay", end_weight_decay, "cosine from weight_decay to this, as DINO; -1: constant");
-  f("momentum", momentum, "sgd, lars, larc");
-  f("dampening", dampening, "sgd");
+  f("weight_decay", weight_decay, "not on biases, norm gains and tokens (larc: on all)", kNotNegative);
+  f("end_weight_decay", end_weight_decay, "cosine from weight_decay to this, as DINO; -1: constant",
+    Range{.low = -1});
+  f("momentum", momentum, "sgd, lars, larc", kBelowOne);
+  f("dampening", dampening, "sgd", kFraction);
   f("nesterov", nesterov, "sgd, lars");
-  f("beta1", beta1, "adam family, lion; am_adamw: the cap of its momentum; -1: the optimiser's own");
-  f("beta2", beta2, "adam family, lion; -1: the optimiser's own");
-  f("eps", eps, "adam family, lars sum, larc; -1: the optimiser's own");
+  f("beta1", beta1, "adam family, lion; am_adamw: the cap of its momentum; -1: the optimiser's own",
+    own_or(1));
+  f("beta2", beta2, "adam family, lion; -1: the optimiser's own", own_or(1));
+  f("eps", eps, "adam family, lars sum, larc; -1: the optimiser's own", Range{.low = -1});
   f("amsgrad", amsgrad, "adam, adamw: running maximum of the second moment");
-  f("trust", trust, "trust coefficient of lars and larc");
+  f("trust", trust, "trust coefficient of lars and larc", kNotNegative);
   f("lars_denominator", lars_denominator, "trust |p| / |g + w p|, or / (|g| + w |p|)", {"joint", "sum"});
   f("lars_exclude_1d", lars_exclude_1d, "lars: biases and gains take the plain gradient");
   f("trust_clip", trust_clip, "lars sum, larc: ratio at most lr; lamb: at most 1");
   f("always_adapt", always_adapt, "lamb: trust ratio also without weight decay");
   f("bias_correction", bias_correction, "lamb");
-  f("max_grad_norm", max_grad_norm, "lamb's own global clipping; 0: none");
-  f("model_lambda", model_lambda, "am_sgd, am_adamw: weight of staying near the heavy-ball step");
-  f("beta_max", beta_max, "am_sgd: cap of its momentum");
+  f("max_grad_norm", max_grad_norm, "lamb's own global clipping; 0: none", kNotNegative);
+  f("model_lambda", model_lambda, "am_sgd, am_adamw: weight of staying near the heavy-ball step",
+    kNotNegative);
+  f("beta_max", beta_max, "am_sgd: cap of its momentum", kFraction);
   f("beta_scope", beta_scope, "am_sgd: one momentum for all tensors, or one per tensor",
     {"global", "tensor"});
   f("schedule", schedule, "after the warm-up: ema_byol and freeze_then_constant are for momenta, not here",
     {"cosine", "constant", "linear_then_constant", "multistep", "step"});
-  f("warmup_steps", warmup_steps, "steps of linear warm-up");
-  f("warmup_epochs", warmup_epochs, "the same in epochs, used when warmup_steps is 0");
+  f("warmup_steps", warmup_steps, "steps of linear warm-up", kNotNegative);
+  f("warmup_epochs", warmup_epochs, "the same in epochs, used when warmup_steps is 0", Range{0, 1e9});
   f("warmup", warmup, "the peak is reached at its last step (skip_first), twice (linspace), or after it",
     {"skip_first", "reach_after", "linspace"});
-  f("warmup_lr", warmup_lr, "learning rate the warm-up starts from");
-  f("end_lr", end_lr, "learning rate that cosine and linear_then_constant end at");
+  f("warmup_lr", warmup_lr, "learning rate the warm-up starts from", kNotNegative);
+  f("end_lr", end_lr, "learning rate that cosine and linear_then_constant end at", kNotNegative);
   f("endpoint", endpoint, "cosine: the last step reaches end_lr; else the step after it would");
-  f("ramp_epochs", ramp_epochs, "linear_then_constant: epochs of the ramp; 0: to the end");
-  f("gamma", gamma, "multistep, step: factor of the learning rate");
-  f("milestones", milestones, "multistep: epochs at which gamma is applied");
-  f("step_epochs", step_epochs, "step: epochs between applications of gamma");
+  f("ramp_epochs", ramp_epochs, "linear_then_constant: epochs of the ramp; 0: to the end", Range{0, 1e9});
+  f("gamma", gamma, "multistep, step: factor of the learning rate", kNotNegative);
+  f("milestones", milestones, "multistep: epochs at which gamma is applied", Range{0, 1e9});
+  f("step_epochs", step_epochs, "step: epochs between applications of gamma",
+    Range{.low = 0, .high = 1e9, .above_low = true});
 }
 
 OptimizerOptions OptimConfig::options() const {
@@ -93,7 +101,6 @@ Schedule OptimConfig::lr_schedule(int64_t batch, int64_t steps_per_epoch, int64_
   s.over = ramp_epochs > 0 ? steps_of(ramp_epochs) : s.steps - s.warmup;
   s.gamma = gamma;
   for (const double epoch : milestones) s.milestones.push_back(steps_of(epoch));
-  JX_CHECK(step_epochs > 0, "optim.step_epochs: expected a positive number, got ", step_epochs);
   s.every = std::max<int64_t>(1, steps_of(step_epochs));
   JX_CHECK(schedule != "multistep" || !milestones.empty(),
            "optim.milestones: the schedule multistep needs at least one epoch, as [120, 160]");

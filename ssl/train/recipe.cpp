@@ -10,28 +10,29 @@ namespace juxta::ssl {
 namespace fs = std::filesystem;
 
 void TrainConfig::fields(Fields& f) {
-  f("epochs", epochs, "passes over the training set");
-  f("max_steps", max_steps, "stop after this many steps; 0: all");
-  f("max_seconds", max_seconds, "stop after this time; 0: no limit; schedules do not see it");
-  f("batch", batch, "images per step");
+  f("epochs", epochs, "passes over the training set", Range{0, 1e9});
+  f("max_steps", max_steps, "stop after this many steps; 0: all", kNotNegative);
+  f("max_seconds", max_seconds, "stop after this time; 0: no limit; schedules do not see it", kNotNegative);
+  f("batch", batch, "images per step", Range{1, 1e9});
   f("seed", seed, "of initialisation, order, views and dropout");
   f("dtype", dtype, "of activations: f32 or bf16");
-  f("accumulate", accumulate, "parts a batch is split into, gradients averaged");
+  f("accumulate", accumulate, "parts a batch is split into, gradients averaged", kAtLeastOne);
   f("chunk", chunk,
-    "images a network sees at a time; gradients are the whole batch's; 0: all (batch norm sees parts)");
-  f("clip_norm", clip_norm, "largest global gradient norm; 0: no clipping");
-  f("workers", workers, "threads that render views ahead");
-  f("log_every", log_every, "steps between lines of metrics.jsonl");
-  f("monitor_every", monitor_every, "epochs between kNN and health monitors; 0: never");
-  f("monitor_images", monitor_images, "training images in the monitor's kNN bank");
-  f("checkpoint_minutes", checkpoint_minutes, "minutes between checkpoints");
-  f("keep", keep, "checkpoints kept");
+    "images a network sees at a time; gradients are the whole batch's; 0: all (batch norm sees parts)",
+    kNotNegative);
+  f("clip_norm", clip_norm, "largest global gradient norm; 0: no clipping", kNotNegative);
+  f("workers", workers, "threads that render views ahead; 0: none", Range{0, 256});
+  f("log_every", log_every, "steps between lines of metrics.jsonl", kAtLeastOne);
+  f("monitor_every", monitor_every, "epochs between kNN and health monitors; 0: never", kNotNegative);
+  f("monitor_images", monitor_images, "training images in the monitor's kNN bank", kAtLeastOne);
+  f("checkpoint_minutes", checkpoint_minutes, "minutes between checkpoints", kNotNegative);
+  f("keep", keep, "checkpoints kept", kAtLeastOne);
 }
 
 void DataConfig::fields(Fields& f) {
   f("path", path, "data set; --data overrides it");
   f("strict", strict, "a corrupt image is an error instead of a counted warning");
-  f("image_size", image_size, "side of images from folders; 0: their own, or 224");
+  f("image_size", image_size, "side of images from folders; 0: their own, or 224", Range{0, kMostSide});
 }
 
 namespace {
@@ -40,16 +41,16 @@ struct ModelFields {  // nn knows nothing of recipes: its config is declared her
   nn::ModelConfig& m;
   void fields(Fields& f) {
     f("name", m.name, "encoder (juxta models)");
-    f("width", m.width, "channels of the first stage, or token size; 0: the model's own");
-    f("depth", m.depth, "transformer blocks; 0: the model's own");
-    f("heads", m.heads, "attention heads; 0: the model's own");
-    f("patch", m.patch, "ViT patch side; 0: 4 below 96 pixels, else 16");
-    f("registers", m.registers, "ViT register tokens");
+    f("width", m.width, "channels of the first stage, or token size; 0: the model's own", Range{0, 65536});
+    f("depth", m.depth, "transformer blocks; 0: the model's own", Range{0, 1000});
+    f("heads", m.heads, "attention heads; 0: the model's own", Range{0, 1024});
+    f("patch", m.patch, "ViT patch side; 0: 4 below 96 pixels, else 16", Range{0, kMostSide});
+    f("registers", m.registers, "ViT register tokens", Range{0, 1024});
     f("pool", m.pool, "ViT: token or avg; text: cls or mean; empty: the model's own");
     f("stem", m.stem, "ResNet: cifar or imagenet; empty: cifar below 96 pixels");
-    f("drop_path", m.drop_path, "stochastic depth of the last block");
-    f("layer_scale", m.layer_scale, "initial LayerScale of a ViT; 0: none");
-    f("dropout", m.dropout, "dropout rate");
+    f("drop_path", m.drop_path, "stochastic depth of the last block", kBelowOne);
+    f("layer_scale", m.layer_scale, "initial LayerScale of a ViT; 0: none", kNotNegative);
+    f("dropout", m.dropout, "dropout rate", kBelowOne);
     f("init", m.init, "ResNet convolutions: he (torchvision) or uniform (PyTorch's default)");
     f("zero_init_residual", m.zero_init_residual, "ResNet: the last norm of each block starts at 0");
   }
@@ -99,6 +100,15 @@ Fields Recipe::fields() {
   return f;
 }
 
+void Recipe::check(const std::string& where) {
+  fields().check(where);
+  view.check(where);
+  JX_CHECK(train.dtype == DType::f32 || train.dtype == DType::bf16, where,
+           ": train.dtype: expected f32 or bf16, got ", train.dtype);
+  JX_CHECK(train.batch % train.accumulate == 0, where, ": train.accumulate: ", train.accumulate,
+           " does not divide train.batch ", train.batch);
+}
+
 Recipe parse_recipe(const std::string& toml, const std::string& where,
                     const std::vector<std::string>& assignments) {
   Recipe r;
@@ -107,14 +117,38 @@ Recipe parse_recipe(const std::string& toml, const std::string& where,
   Fields f = r.fields();
   f.set_toml(toml, where);
   for (const std::string& a : assignments) f.set_assignment(a);
-  JX_CHECK(r.train.dtype == DType::f32 || r.train.dtype == DType::bf16 || r.train.dtype == DType::f64, where,
-           ": train.dtype: expected f32 or bf16, got ", r.train.dtype);
-  JX_CHECK(r.train.epochs >= 0 && r.train.max_steps >= 0, where,
-           ": train.epochs and train.max_steps must not be negative");
-  JX_CHECK(r.train.chunk >= 0, where, ": train.chunk: expected 0 (the batch) or more, got ", r.train.chunk);
-  JX_CHECK(r.train.accumulate >= 1 && r.train.batch % r.train.accumulate == 0, where,
-           ": train.accumulate: ", r.train.accumulate, " does not divide train.batch ", r.train.batch);
+  r.check(where);
   return r;
+}
+
+std::vector<std::string> resume_changes(Recipe& before, Recipe& now, const std::string& run) {
+  const auto is_in = [](const std::string& key, std::initializer_list<const char*> names) {
+    return std::find(names.begin(), names.end(), key) != names.end();
+  };
+  const auto old_values = before.fields().values(), values = now.fields().values();
+  const auto same_key = [](const auto& a, const auto& b) { return a.first == b.first; };
+  const bool same_method =
+      std::equal(old_values.begin(), old_values.end(), values.begin(), values.end(), same_key);
+  JX_CHECK(same_method, run, ": --resume: the run is of ", before.method_name, ", the recipe of ",
+           now.method_name, "; train it into another --out");
+  std::vector<std::string> changes;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto& [key, value] = values[i];
+    const std::string& old = old_values[i].second;
+    if (value == old) continue;
+    const bool fixed =
+        key.starts_with("model.") ||
+        is_in(key, {"train.batch", "train.seed", "train.accumulate", "optim.name", "method.name"});
+    JX_CHECK(!fixed, run, ": --resume: ", key, " is ", value, ", the run has ", old,
+             "; train it into another --out, or leave it");
+    if (key.starts_with("data.") ||
+        is_in(key,
+              {"train.epochs", "train.max_steps", "train.max_seconds", "train.workers", "train.log_every",
+               "train.monitor_every", "train.monitor_images", "train.checkpoint_minutes", "train.keep"}))
+      continue;
+    changes.push_back(concat(key, " = ", value, ", was ", old));
+  }
+  return changes;
 }
 
 std::vector<std::pair<std::string, std::string>> recipe_names() {

@@ -24,7 +24,6 @@ nn::ModelConfig model_for(const Recipe& r, const ImageSet& set) {
   const int64_t side = r.view.size ? r.view.size : set.images.size(1);
   JX_CHECK(r.view.size || set.images.size(1) == set.images.size(2), "data: images of ", set.images.size(1),
            " x ", set.images.size(2), " pixels are not square; set view.size");
-  JX_CHECK(r.view.eval_size >= 0, "view.eval_size: expected 0 or more, got ", r.view.eval_size);
   JX_CHECK(r.view.eval_size == 0 || r.view.eval_size == side || !m.name.starts_with("vit"),
            "view.eval_size: ", m.name, " has position embeddings for images of ", side, " pixels, got ",
            r.view.eval_size, "; leave it out");
@@ -33,6 +32,12 @@ nn::ModelConfig model_for(const Recipe& r, const ImageSet& set) {
   if (m.stem.empty() && side < 96) m.stem = "cifar";
   m.compute = r.train.dtype;
   return m;
+}
+
+// What a checkpoint remembers of its training set.
+std::string describe(const ImageSet& set) {
+  return concat(set.size(), " images of ", set.images.size(1), " x ", set.images.size(2), " x ",
+                set.images.size(3), " in ", set.classes.size(), " classes");
 }
 
 Task task_for(const Recipe& r, const ImageSet& train, int64_t total_steps) {
@@ -56,19 +61,19 @@ void on_signal(int number) {
 void request_stop() { g_stop = 1; }
 bool stop_requested() { return g_stop != 0; }
 void stop_on_signals() {
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) std::signal(number, on_signal);
+  // A closed pipe or a file at its size limit is an error of the write, not the end of the process.
+  for (const int number : {SIGPIPE, SIGXFSZ}) std::signal(number, SIG_IGN);
 }
 
 Trainer::Trainer(Recipe& recipe, const ImageData& data)
     : recipe_(recipe), data_(data), dropout_rng_(static_cast<uint64_t>(recipe.train.seed), "dropout") {
+  recipe.check("recipe");
   const TrainConfig& t = recipe.train;
-  const bool batch_stats = recipe.model.name.rfind("resnet", 0) == 0;
-  JX_CHECK(t.batch / t.accumulate >= 2 || !batch_stats, "train.batch: ", t.batch,
-           t.accumulate > 1 ? " in parts of 1" : "",
+  JX_CHECK(t.batch / t.accumulate >= 2, "train.batch: ", t.batch, t.accumulate > 1 ? " in parts of 1" : "",
            ": batch norm and contrast need at least 2 images a step");
-  JX_CHECK(t.batch >= 1 && t.batch <= data.train.size(), "train.batch: ", t.batch,
-           " images a step, the training set has ", data.train.size());
+  JX_CHECK(t.batch <= data.train.size(), "train.batch: ", t.batch, " images a step, the training set has ",
+           data.train.size());
   batches_per_epoch_ = data.train.size() / t.batch;
   total_steps_ = steps_of(recipe, batches_per_epoch_);
   if (recipe.view.normalize) stats_ = pixel_stats(data.train);
@@ -119,6 +124,7 @@ double Trainer::step_once(Loader& loader) {
     context.total_steps = total_steps_;
     context.epoch = epoch_;
     context.nn = {.training = true, .rng = &dropout_rng_};
+    context.first_part = part == 0;
     context.last_part = part + 1 == parts;
     context.chunk = recipe_.train.chunk;
     context.minimize = [&](const Var& l) { return minimize(l, part + 1 == parts); };
@@ -147,14 +153,18 @@ void Trainer::end_of_epoch(MetricsLog& log, Progress& progress) {
   };
   recipe_.method->epoch_end(epoch_ - 1, pass);
   const int64_t every = recipe_.train.monitor_every;
-  if (every <= 0 || (epoch_ % every != 0 && step_ < total_steps_)) return;
+  if (every > 0 && (epoch_ % every == 0 || step_ == total_steps_)) monitor(log, progress);
+}
+
+void Trainer::monitor(MetricsLog& log, Progress& progress) {
   const HealthReport health =
       check_health(*recipe_.method, last_, data_, recipe_.view, stats(), recipe_.train.monitor_images);
   Figures figures = health.figures;
   figures.insert(figures.begin(), {"epoch", static_cast<double>(epoch_)});
+  figures.emplace_back("collapsed", health.alarm.empty() ? 0.0 : 1.0);
   log.write("epoch", step_, figures);
   progress.message(concat("epoch ", epoch_, ": ", health.line));
-  if (!health.alarm.empty()) progress.message("juxta: warning: " + health.alarm);
+  if (!health.alarm.empty()) progress.warn(health.alarm);
 }
 
 Checkpoint Trainer::snapshot() const {
@@ -162,6 +172,7 @@ Checkpoint Trainer::snapshot() const {
   c.recipe = recipe_.to_toml();
   c.step = step_, c.epoch = epoch_, c.batch_in_epoch = batch_, c.seconds = seconds_;
   c.extra["rng.dropout"] = std::to_string(dropout_rng_.draws());
+  c.extra["data.train"] = describe(data_.train);
   for (auto& [name, t] : nn::state_dict(*recipe_.method, "method.")) c.tensors.emplace_back(name, t);
   for (auto& [name, t] : optimizer_->state()) c.tensors.emplace_back("optim." + name, t);
   return c;
@@ -178,6 +189,13 @@ nn::StateDict part_of(const Checkpoint& c, const std::string& prefix) {
 }  // namespace
 
 void Trainer::restore(const Checkpoint& c) {
+  const auto data = c.extra.find("data.train");
+  JX_CHECK(data == c.extra.end() || data->second == describe(data_.train), "checkpoint: trained on ",
+           data->second, ", this data set has ", describe(data_.train));
+  JX_CHECK(c.epoch <= c.step && c.batch_in_epoch < batches_per_epoch_ &&
+               c.step == c.epoch * batches_per_epoch_ + c.batch_in_epoch,
+           "checkpoint: step ", c.step, " is not batch ", c.batch_in_epoch, " of epoch ", c.epoch, " with ",
+           batches_per_epoch_, " batches an epoch; the file is damaged, or of other data");
   nn::load_state_strict(nn::named_state(*recipe_.method), part_of(c, "method."), "checkpoint");
   optimizer_->load_state(part_of(c, "optim."));
   step_ = c.step, epoch_ = c.epoch, batch_ = c.batch_in_epoch, seconds_ = c.seconds;
@@ -195,6 +213,16 @@ double mean_beta(const Optimizer& optimizer) {
 }
 }  // namespace
 
+void Trainer::resume(const std::string& run, Progress& progress) {
+  const Checkpoint c = load_checkpoint(run);
+  Recipe before = parse_recipe(c.recipe, run + " (recipe in the checkpoint)");
+  const std::vector<std::string> changes = resume_changes(before, recipe_, run);
+  JX_CHECK(c.step <= total_steps_, run, ": --resume: it is at step ", c.step, ", the recipe ends at step ",
+           total_steps_, "; raise train.max_steps or train.epochs");
+  restore(c);
+  for (const std::string& change : changes) progress.warn("resumed with " + change);
+}
+
 RunSummary Trainer::train(const RunOptions& options) {
   namespace fs = std::filesystem;
   const TrainConfig& t = recipe_.train;
@@ -204,10 +232,10 @@ RunSummary Trainer::train(const RunOptions& options) {
   const bool has_run = !checkpoint_files(options.out).empty();
   JX_CHECK(options.resume || !has_run, "run ", options.out,
            ": there is a run already; use --resume, or another --out");
-  if (options.resume && has_run) restore(load_checkpoint(options.out));
+  Progress progress(options.quiet);
+  if (options.resume && has_run) resume(options.out, progress);
   write_file(options.out + "/recipe.toml", recipe_.to_toml());
   MetricsLog log(options.out, step_);
-  Progress progress(options.quiet);
   Loader loader(
       data_.train, recipe_.method->views(recipe_.view),
       {.batch = t.batch, .seed = static_cast<uint64_t>(t.seed), .workers = static_cast<int>(t.workers)},
@@ -236,12 +264,20 @@ RunSummary Trainer::train(const RunOptions& options) {
       f.insert(f.end(), last_.terms.begin(), last_.terms.end());
       log.write("step", step_, f);
     }
-    if (batch_ == 0 || step_ == total_steps_) end_of_epoch(log, progress);
     s.images_per_second = rate;
     if (stop_requested())
       s.end = RunEnd::interrupted;
     else if (t.max_seconds > 0 && seconds_ >= t.max_seconds && step_ < total_steps_)
       s.end = RunEnd::time_limit;
+    try {
+      if (batch_ == 0 || step_ == total_steps_)
+        end_of_epoch(log, progress);
+      else if (s.end == RunEnd::time_limit && t.monitor_every > 0)
+        monitor(log, progress);
+    } catch (const Error&) {  // the training done so far is not lost to what looks at it
+      save_checkpoint(options.out, snapshot(), t.keep);
+      throw;
+    }
     if (s.end != RunEnd::finished) break;
     if (now() - last_save > 60 * t.checkpoint_minutes) {
       save_checkpoint(options.out, snapshot(), t.keep);

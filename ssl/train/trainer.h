@@ -53,7 +53,9 @@ class Trainer {
  private:
   double step_once(Loader& loader);
   bool minimize(const Var& loss, bool last_part);
+  void resume(const std::string& run, Progress& progress);
   void end_of_epoch(MetricsLog& log, Progress& progress);
+  void monitor(MetricsLog& log, Progress& progress);
   void check_finite(double loss) const;
 
   Recipe& recipe_;
@@ -74,7 +76,8 @@ class Trainer {
 // Asks every running trainer of the process to save and return; safe in a signal handler.
 void request_stop();
 bool stop_requested();
-// SIGINT and SIGTERM call request_stop(); a second signal ends the process at once.
+// SIGINT, SIGTERM and SIGHUP call request_stop(); a second signal ends the process at once. Writing into a
+// closed pipe no longer ends it.
 void stop_on_signals();
 
 // The encoder of a run, ready for evaluation: the recipe it was trained with, weights from the checkpoint.

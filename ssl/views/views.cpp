@@ -68,28 +68,45 @@ void draw_jitter(const ViewConfig& c, Numbers& u, int64_t channels, ViewParams& 
 
 }  // namespace
 
+namespace {
+constexpr Range kCropArea{.low = 0, .high = 1, .above_low = true};
+}  // namespace
+
 void ViewConfig::fields(Fields& f) {
-  f("min_crop", min_crop, "smallest area of the random crop, as a fraction");
-  f("max_crop", max_crop, "largest area of the random crop");
-  f("min_aspect", min_aspect, "aspect ratios are log-uniform in [this, 1 / this]");
+  f("min_crop", min_crop, "smallest area of the random crop, as a fraction", kCropArea);
+  f("max_crop", max_crop, "largest area of the random crop", kCropArea);
+  f("min_aspect", min_aspect, "aspect ratios are log-uniform in [this, 1 / this]", kCropArea);
   f("crop_search", crop_search, "crops of whole pixels by torchvision's ten tries");
-  f("flip", flip, "probability of a horizontal flip");
-  f("jitter", jitter, "probability of colour jitter");
-  f("brightness", brightness, "brightness factors U(1 - this, 1 + this)");
-  f("contrast", contrast, "contrast factors U(1 - this, 1 + this)");
-  f("saturation", saturation, "saturation factors U(1 - this, 1 + this), colour only");
-  f("hue", hue, "hue turns U(-this, this), colour only");
-  f("gain", gain, "gain per channel U(1 - this, 1 + this)");
+  f("flip", flip, "probability of a horizontal flip", kFraction);
+  f("jitter", jitter, "probability of colour jitter", kFraction);
+  f("brightness", brightness, "brightness factors U(1 - this, 1 + this), not below 0", Range{0, 100});
+  f("contrast", contrast, "contrast factors U(1 - this, 1 + this), not below 0", Range{0, 100});
+  f("saturation", saturation, "saturation factors U(1 - this, 1 + this), not below 0, colour only",
+    Range{0, 100});
+  f("hue", hue, "hue turns U(-this, this), colour only", Range{0, 0.5});
+  f("gain", gain, "gain per channel U(1 - this, 1 + this), not below 0", Range{0, 100});
   f("shuffle_jitter", shuffle_jitter, "random order of the jitter steps");
-  f("grey", grey, "probability of grey, colour only");
-  f("blur", blur, "probability of a Gaussian blur");
-  f("blur_min", blur_min, "smallest sigma, in pixels of a 224-pixel side");
-  f("blur_max", blur_max, "largest sigma");
-  f("solarize", solarize, "probability of solarising");
-  f("solarize_threshold", solarize_threshold, "values from here on are inverted");
-  f("size", size, "side of the views; 0: the image's own");
-  f("eval_size", eval_size, "side of the whole images in evaluation; 0: that of the views");
+  f("grey", grey, "probability of grey, colour only", kFraction);
+  f("blur", blur, "probability of a Gaussian blur", kFraction);
+  f("blur_min", blur_min, "smallest sigma, in pixels of a 224-pixel side", Range{0, 1000});
+  f("blur_max", blur_max, "largest sigma", Range{0, 1000});
+  f("solarize", solarize, "probability of solarising", kFraction);
+  f("solarize_threshold", solarize_threshold, "values from here on are inverted", kFraction);
+  f("size", size, "side of the views; 0: the image's own", Range{0, kMostSide});
+  f("eval_size", eval_size, "side of the whole images in evaluation; 0: that of the views",
+    Range{0, kMostSide});
   f("normalize", normalize, "standardise channels by the training set's mean and stddev");
+}
+
+void ViewConfig::check(const std::string& where) const {
+  ViewConfig copy = *this;
+  Fields f;
+  f.section("view", copy);
+  f.check(where);
+  JX_CHECK(min_crop <= max_crop, where, ": view.min_crop: ", min_crop, " is more than view.max_crop ",
+           max_crop);
+  JX_CHECK(blur_min <= blur_max, where, ": view.blur_min: ", blur_min, " is more than view.blur_max ",
+           blur_max);
 }
 
 ViewParams draw_view(const ViewConfig& c, const ViewKey& key, const uint8_t* image, int64_t height,
@@ -165,6 +182,7 @@ Tensor render(const ImageSet& set, int64_t n, int64_t size, const PixelStats* st
 
 Tensor make_views(const ImageSet& set, std::span<const int64_t> samples, std::span<const int64_t> occurrences,
                   const ViewConfig& config, uint64_t seed, int64_t epoch, int view, const PixelStats* stats) {
+  config.check("views");
   const int64_t H = set.images.size(1), W = set.images.size(2), C = set.channels();
   return render(set, static_cast<int64_t>(samples.size()), config.size, stats,
                 [&](int64_t i, const uint8_t* images, int64_t oh, int64_t ow) {
@@ -176,6 +194,7 @@ Tensor make_views(const ImageSet& set, std::span<const int64_t> samples, std::sp
 
 Tensor plain_images(const ImageSet& set, int64_t begin, int64_t end, const ViewConfig& config,
                     const PixelStats* stats) {
+  config.check("views");
   const int64_t H = set.images.size(1), W = set.images.size(2), C = set.channels();
   return render(set, end - begin, config.eval_size ? config.eval_size : config.size, stats,
                 [&](int64_t i, const uint8_t* images, int64_t, int64_t) {

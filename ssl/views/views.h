@@ -34,6 +34,7 @@ struct ViewConfig {
   bool normalize = false;  // subtract the channel means and divide by the stddevs of the training set
 
   void fields(Fields& f);
+  void check(const std::string& where) const;  // Error on values out of range; make_views calls it
 };
 
 // Key of one view.
