@@ -61,7 +61,8 @@ void on_signal(int number) {
 void request_stop() { g_stop = 1; }
 bool stop_requested() { return g_stop != 0; }
 void stop_on_signals() {
-  for (const int number : {SIGINT, SIGTERM, SIGHUP}) std::signal(number, on_signal);
+  for (const int number : {SIGINT, SIGTERM}) std::signal(number, on_signal);
+  if (std::signal(SIGHUP, on_signal) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);  // nohup
   // A closed pipe or a file at its size limit is an error of the write, not the end of the process.
   for (const int number : {SIGPIPE, SIGXFSZ}) std::signal(number, SIG_IGN);
 }
