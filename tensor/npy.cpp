@@ -10,9 +10,26 @@ namespace juxta {
 
 namespace {
 
+// Tensors come to and from the first seven; the integers behind them are read into a wider dtype.
 constexpr std::pair<const char*, DType> kTypes[] = {
-    {"f4", DType::f32}, {"f8", DType::f64}, {"f2", DType::f16},    {"i8", DType::i64},
-    {"i4", DType::i32}, {"u1", DType::u8},  {"b1", DType::boolean}};
+    {"f4", DType::f32}, {"f8", DType::f64}, {"f2", DType::f16},     {"i8", DType::i64},
+    {"i4", DType::i32}, {"u1", DType::u8},  {"b1", DType::boolean}, {"i1", DType::i32},
+    {"i2", DType::i32}, {"u2", DType::i32}, {"u4", DType::i64},     {"u8", DType::i64}};
+
+// Little-endian integers of `width` bytes at p, as i64.
+Tensor widen(const unsigned char* p, int width, bool has_sign, const Dims& dims, const std::string& path) {
+  Tensor t = Tensor::empty(dims, DType::i64);
+  auto* out = t.write<int64_t>("load_npy");
+  const int unused = 64 - 8 * width;
+  for (int64_t i = 0; i < t.numel(); ++i, p += width) {
+    uint64_t bits = 0;
+    for (int b = width; b-- > 0;) bits = bits << 8 | p[b];
+    // The shift down takes the sign along.
+    out[i] = has_sign ? static_cast<int64_t>(bits << unused) >> unused : static_cast<int64_t>(bits);
+    JX_CHECK(has_sign || out[i] >= 0, path, ": element ", i, " is ", bits, "; expected below 2^63");
+  }
+  return t;
+}
 
 // The text after 'key': in the header's Python dictionary.
 std::string_view value_of(std::string_view header, const char* key, const std::string& path) {
@@ -64,12 +81,14 @@ Tensor load_npy(const std::string& path) {
     return descr.size() >= 5 && descr.substr(2, 2) == t.first && (descr[1] == '<' || descr[1] == '|');
   });
   JX_CHECK(type != std::end(kTypes), path, ": .npy dtype ", std::string(descr.substr(0, 6)),
-           " is not supported; expected little-endian f4, f8, f2, i8, i4, u1 or b1");
+           " is not supported; expected little-endian f2, f4, f8, i1 to i8, u1 to u8 or b1");
+  const int width = type->first[1] - '0';
   const Dims dims = parse_shape(value_of(header, "shape", path), path);
   const bool fortran = value_of(header, "fortran_order", path).substr(0, 4) == "True";
-  int64_t want = 0;
-  JX_CHECK(!__builtin_mul_overflow(numel(dims), size_of(type->second), &want), path,
-           ": .npy shape overflows");
+  int64_t want = width;  // of an array without empty axes, so that no stride overflows either
+  for (const int64_t n : dims)
+    JX_CHECK(!__builtin_mul_overflow(want, std::max<int64_t>(n, 1), &want), path, ": .npy shape overflows");
+  want = numel(dims) * width;
   const size_t have = bytes.size() - prefix - length;
   JX_CHECK(have == static_cast<size_t>(want), path, ": .npy of ", type->second, " ", dims, " needs ", want,
            " data bytes, the file has ", have, "; is it truncated?");
@@ -78,8 +97,15 @@ Tensor load_npy(const std::string& path) {
     order.push_back(i);
     stored.push_back(dims[i]);
   }
-  Tensor t = Tensor::empty(fortran ? stored : dims, type->second);
-  if (want) std::memcpy(t.write("load_npy"), bytes.data() + prefix + length, static_cast<size_t>(want));
+  const unsigned char* data = bytes.data() + prefix + length;
+  const Dims& laid_out = fortran ? stored : dims;
+  Tensor t;
+  if ((type->first[0] == 'u' && width > 1) || width < size_of(type->second)) {
+    t = widen(data, width, type->first[0] == 'i', laid_out, path).to(type->second);
+  } else {
+    t = Tensor::empty(laid_out, type->second);
+    if (want) std::memcpy(t.write("load_npy"), data, static_cast<size_t>(want));
+  }
   if (t.dtype() == DType::boolean) normalize_bools(t);
   return fortran ? t.permute(order).contiguous() : t;
 }

@@ -108,6 +108,26 @@ TEST(Npy, RoundTripAndFortranOrder) {
   EXPECT_EQ(load_npy(dir / "f.npy").at({1, 2}), 5.0);
 }
 
+TEST(Npy, IntegersOfOtherWidthsAreWidened) {
+  const TempDir dir;
+  const auto read = [&](const std::string& type, const std::string& bytes) {
+    std::string header = "{'descr': '" + type + "', 'fortran_order': False, 'shape': (2,), }\n";
+    std::string file("\x93NUMPY\x01\x00", 8);
+    file += static_cast<char>(header.size());
+    file += '\0';
+    write_file(dir / "t.npy", file + header + bytes);
+    return load_npy(dir / "t.npy");
+  };
+  EXPECT_TRUE(same_bits(read("|i1", "\x05\xfe"), Tensor::from<int32_t>({5, -2}, {2})));
+  EXPECT_TRUE(same_bits(read("<i2", "\x05\x01\xfe\xff"), Tensor::from<int32_t>({261, -2}, {2})));
+  EXPECT_TRUE(same_bits(read("<u2", "\x05\x01\xfe\xff"), Tensor::from<int32_t>({261, 65534}, {2})));
+  EXPECT_TRUE(same_bits(read("<u4", std::string("\1\0\0\0\xff\xff\xff\xff", 8)),
+                        Tensor::from<int64_t>({1, 4294967295}, {2})));
+  EXPECT_TRUE(same_bits(read("<u8", std::string("\1\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0", 16)),
+                        Tensor::from<int64_t>({1, 2}, {2})));
+  expect_error([&] { read("<u8", std::string(16, '\xff')); }, {"t.npy", "element 0", "2^63"});
+}
+
 TEST(Npy, BadFilesAreNamed) {
   const TempDir dir;
   expect_error([&] { load_npy(dir / "none.npy"); }, {"none.npy", "No such file"});
