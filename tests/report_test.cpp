@@ -44,7 +44,7 @@ ReportInput sample_input(const TempDir& dir, int64_t channels) {
 }
 
 TEST(Report, OnePageWorksOfflineAndPicturesDecode) {
-  for (int64_t channels : {1, 3}) {
+  for (int64_t channels : {1, 3, 5}) {
     const TempDir dir;
     write_report(sample_input(dir, channels));
     const std::string html = text_of(dir / "report.html");
@@ -108,6 +108,21 @@ TEST(Report, TicksAreRoundAndBase64IsRfc4648) {
   EXPECT_EQ(encoded("f"), "Zg==");
   EXPECT_EQ(encoded("fo"), "Zm8=");
   EXPECT_EQ(encoded("foobar"), "Zm9vYmFy");
+}
+
+TEST(Report, StepsAreLabelledAsWholeNumbers) {
+  EXPECT_EQ(tick_text(150, 0, 150), "150");
+  EXPECT_EQ(tick_text(3, 0, 3), "3");
+  EXPECT_EQ(tick_text(0.25, 0, 0.25), "0.250");
+  EXPECT_EQ(tick_text(0.4, 0.2, 1), "0.4");
+  Chart c;
+  c.series.push_back({.name = "epochs", .x = {1, 2, 3}, .y = {5, 6, 7}});
+  const std::string three = chart_svg(c, 900, 260);
+  EXPECT_NE(three.find(">2<"), std::string::npos) << three;
+  EXPECT_EQ(three.find(">2.0<"), std::string::npos) << three;
+  EXPECT_EQ(three.find(">1.5<"), std::string::npos) << three;
+  c.series[0].x = {0.1, 0.2, 0.3};
+  EXPECT_NE(chart_svg(c, 900, 260).find(">0.12<"), std::string::npos);
 }
 
 TEST(Report, ChartsWithoutDataOrWithGapsDraw) {

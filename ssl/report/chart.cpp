@@ -84,9 +84,18 @@ void draw_y_axis(Pen& pen, const Chart& c, const Frame& f, const std::vector<dou
   }
 }
 
+// Steps and epochs are whole: between two of them there is nothing to mark.
+bool whole_x(const Chart& c) {
+  for (const Series& s : c.series)
+    for (double x : s.x)
+      if (x != std::floor(x)) return false;
+  return true;
+}
+
 void draw_x_axis(Pen& pen, const Chart& c, const Frame& f) {
-  const std::vector<double> ticks =
-      nice_ticks(f.x.lo, f.x.hi, std::max(2, static_cast<int>((f.right - f.left) / 75)));
+  double most = std::max(2.0, std::floor((f.right - f.left) / 75));
+  if (whole_x(c)) most = std::min(most, f.x.hi - f.x.lo);
+  const std::vector<double> ticks = nice_ticks(f.x.lo, f.x.hi, static_cast<int>(most));
   for (double t : ticks) {
     pen.line({f.px(t), f.bottom}, {f.px(t), f.bottom + 4}, 1, kMuted);
     pen.text({f.px(t), f.bottom + 17}, tick_text(t, step_of(ticks), ticks.back()), kLabelSize, kMuted,
@@ -175,8 +184,8 @@ std::string tick_text(double value, double step, double largest) {
     suffix = "k";
   }
   int decimals = 0;
-  // Without a step (a single tick) three digits tell enough.
-  const double grain = step != 0 ? std::abs(step) : std::abs(value) / 100;
+  // Without a step (a single tick) three digits tell enough, and a whole number needs no more.
+  const double grain = step != 0 ? std::abs(step) : value == std::floor(value) ? 1 : std::abs(value) / 100;
   for (double g = grain; grain > 0 && decimals < 8 && std::abs(g - std::round(g)) > 1e-6 * std::max(g, 1.0);
        g *= 10)
     if (++decimals >= 3 && step == 0) break;

@@ -23,11 +23,8 @@ Tensor to_bytes(const Tensor& view) {
   return out;
 }
 
-// Only grey and colour can be shown: other channel counts by their first channel.
-Tensor showable(const Tensor& image) {
-  const int64_t c = image.size(2);
-  return (c == 1 || c == 3 ? image : image.slice(2, 0, 1)).contiguous();
-}
+// Only grey and colour can be shown: of more channels the first three, of two the first.
+Tensor showable(const Tensor& image) { return image.slice(2, 0, image.size(2) >= 3 ? 3 : 1).contiguous(); }
 
 std::string class_name(const std::vector<std::string>& classes, int64_t label) {
   return label < static_cast<int64_t>(classes.size()) ? classes[static_cast<size_t>(label)]
