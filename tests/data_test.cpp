@@ -91,6 +91,68 @@ TEST(Data, CifarBinaryPlanesBecomeInterleaved) {
   expect_error([&] { load_images(dir.path()); }, {"data_batch_3.bin", "3000", "3073"});
 }
 
+// A PNG by its parts: rows of big-endian samples without their filter bytes, and a chunk "gAMA" of 1.0 where
+// asked for.
+std::string png_bytes(int width, int height, int depth, int colour_type, const std::string& rows,
+                      bool linear_gamma) {
+  const auto be32 = [](uint32_t v) {
+    std::string s;
+    for (int shift : {24, 16, 8, 0}) s += static_cast<char>(v >> shift);
+    return s;
+  };
+  const auto chunk = [&](const std::string& body) {
+    const auto* p = reinterpret_cast<const Bytef*>(body.data());
+    return be32(static_cast<uint32_t>(body.size() - 4)) + body +
+           be32(static_cast<uint32_t>(crc32(0, p, static_cast<uInt>(body.size()))));
+  };
+  std::string filtered;
+  const size_t stride = rows.size() / static_cast<size_t>(height);
+  for (size_t at = 0; at < rows.size(); at += stride) filtered += '\0' + rows.substr(at, stride);
+  std::string packed(compressBound(filtered.size()), '\0');
+  uLongf size = packed.size();
+  compress(reinterpret_cast<Bytef*>(packed.data()), &size, reinterpret_cast<const Bytef*>(filtered.data()),
+           filtered.size());
+  std::string s = "\x89PNG\r\n\x1a\n" +
+                  chunk("IHDR" + be32(static_cast<uint32_t>(width)) + be32(static_cast<uint32_t>(height)) +
+                        static_cast<char>(depth) + static_cast<char>(colour_type) + std::string(3, '\0'));
+  if (linear_gamma) s += chunk("gAMA" + be32(100000));
+  return s + chunk("IDAT" + packed.substr(0, size)) + chunk("IEND");
+}
+
+Tensor decode_text(const std::string& bytes, const std::string& what) {
+  return decode_image({reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()}, what);
+}
+
+// The bytes that a viewer shows: 64 is 64 in 8 and in 16 bits, whatever a file says of its gamma.
+TEST(Data, PngsOf8And16BitsGiveTheSameBytes) {
+  const Tensor values =
+      indices({3, 2, 4}, 5, 256).to(DType::u8);  // grey, alpha, RGB and RGBA take what they need
+  const std::pair<int, int> types[] = {{0, 1}, {2, 3}, {4, 2}, {6, 4}};  // colour type, samples a pixel
+  for (const auto& [type, samples] : types) {
+    std::string narrow, wide;
+    for (int i = 0; i < 6; ++i)
+      for (int c = 0; c < samples; ++c) {
+        const char v = static_cast<char>(values.data<uint8_t>()[4 * i + c]);
+        narrow += v;
+        wide += {v, v};  // 257 v
+      }
+    const Tensor plain = decode_text(png_bytes(2, 3, 8, type, narrow, false), "8 bits");
+    EXPECT_EQ(plain.dims(), Dims({3, 2, samples >= 3 ? 3 : 1})) << type;
+    for (int i = 0; i < 6; ++i)
+      for (int c = 0; c < plain.size(2); ++c) {
+        const uint8_t* v = values.data<uint8_t>() + 4 * i;
+        const double alpha = samples % 2 ? 1.0 : v[samples - 1] / 255.0;
+        EXPECT_NEAR(plain.data<uint8_t>()[i * plain.size(2) + c], alpha * v[c], 0.51) << type;
+      }
+    EXPECT_TRUE(same_bits(plain, decode_text(png_bytes(2, 3, 8, type, narrow, true), "8 bits"))) << type;
+    for (bool gamma : {false, true})
+      EXPECT_TRUE(same_bits(plain, decode_text(png_bytes(2, 3, 16, type, wide, gamma), "16 bits"))) << type;
+  }
+  // 805 MB of pixels in a hundred bytes.
+  expect_error([] { decode_text(png_bytes(16384, 16384, 8, 2, std::string(16384, 'x'), false), "bomb.png"); },
+               {"bomb.png", "too short"});
+}
+
 void write_png(const std::string& path, const Tensor& image) {
   const auto bytes = encode_png(image);
   write_file(path, std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));

@@ -32,11 +32,28 @@ void check_size(int64_t width, int64_t height, const std::string& what, const Im
            " pixels; at most ", limits.max_side, " a side are accepted");
 }
 
+// The decoded image and the limits it has to keep.
+struct Pixels {
+  const ImageLimits& limits;
+  Tensor image;
+  int64_t height = 0, width = 0;
+};
+
+// Memory for an image of h x w x c; null when it is too large. A plain function for the decoders in C.
+using MakePixels = unsigned char* (*)(void* pixels, int64_t h, int64_t w, int64_t c);
+unsigned char* make_pixels(void* pixels, int64_t h, int64_t w, int64_t c) {
+  auto* p = static_cast<Pixels*>(pixels);
+  p->height = h;
+  p->width = w;
+  if (h > p->limits.max_side || w > p->limits.max_side) return nullptr;
+  p->image = Tensor::empty({h, w, c}, DType::u8);
+  return p->image.write<uint8_t>("decode_image");
+}
+
 // libjpeg reports errors by longjmp: no object with a destructor lives between setjmp and the last libjpeg
 // call.
 bool decode_jpeg_into(std::span<const unsigned char> bytes, JpegFailure& failure,
-                      jpeg_decompress_struct& info,
-                      unsigned char* (*make)(void* context, int64_t h, int64_t w, int64_t c), void* context) {
+                      jpeg_decompress_struct& info, MakePixels make, void* context) {
   info.err = jpeg_std_error(&failure.base);
   failure.base.error_exit = on_jpeg_error;
   failure.base.emit_message = [](j_common_ptr i, int level) {
@@ -83,45 +100,85 @@ Tensor cmyk_to_rgb(const Tensor& cmyk) {
 }
 
 Tensor decode_jpeg(std::span<const unsigned char> bytes, const std::string& what, const ImageLimits& limits) {
-  struct Context {
-    const ImageLimits& limits;
-    Tensor image;
-    int64_t height = 0, width = 0;
-  } context{limits, {}, 0, 0};
+  Pixels pixels{limits, {}, 0, 0};
   JpegFailure failure;
   jpeg_decompress_struct info;
-  const auto make = [](void* p, int64_t h, int64_t w, int64_t c) -> unsigned char* {
-    auto* x = static_cast<Context*>(p);
-    x->height = h;
-    x->width = w;
-    if (h > x->limits.max_side || w > x->limits.max_side) return nullptr;
-    x->image = Tensor::empty({h, w, c}, DType::u8);
-    return x->image.write<uint8_t>("decode_image");
-  };
-  if (!decode_jpeg_into(bytes, failure, info, make, &context)) {
-    if (context.width > 0) check_size(context.width, context.height, what, limits);
+  if (!decode_jpeg_into(bytes, failure, info, make_pixels, &pixels)) {
+    if (pixels.width > 0) check_size(pixels.width, pixels.height, what, limits);
     JX_FAIL(what, ": not a readable JPEG: ", failure.message);
   }
-  return context.image.size(2) == 4 ? cmyk_to_rgb(context.image) : context.image;
+  return pixels.image.size(2) == 4 ? cmyk_to_rgb(pixels.image) : pixels.image;
+}
+
+struct PngInput {
+  std::span<const unsigned char> rest;
+  char message[128];
+};
+
+void on_png_error(png_structp png, png_const_charp text) {
+  auto* input = static_cast<PngInput*>(png_get_error_ptr(png));
+  std::snprintf(input->message, sizeof input->message, "%s", text);
+  png_longjmp(png, 1);
+}
+
+void next_png_bytes(png_structp png, png_bytep out, size_t n) {
+  auto* input = static_cast<PngInput*>(png_get_io_ptr(png));
+  if (n > input->rest.size()) png_error(png, "the file ends early");
+  std::memcpy(out, input->rest.data(), n);
+  input->rest = input->rest.subspan(n);
+}
+
+// Rows of 8-bit samples as stored, 1 to 4 channels. libpng's simplified interface would take 16 bits for
+// linear light and convert them; here they are scaled, and chunks about colour change nothing. As with
+// libjpeg, errors jump: no object with a destructor lives here.
+bool decode_png_into(PngInput& input, MakePixels make, void* context) {
+  std::strcpy(input.message, "out of memory");
+  png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &input, on_png_error,
+                                           [](png_structp, png_const_charp) {});  // silent
+  png_infop info = png ? png_create_info_struct(png) : nullptr;
+  if (!info || setjmp(png_jmpbuf(png))) {
+    png_destroy_read_struct(&png, &info, nullptr);
+    return false;
+  }
+  const size_t size = input.rest.size();
+  png_set_read_fn(png, &input, next_png_bytes);
+  png_read_info(png, info);
+  const png_uint_32 height = png_get_image_height(png, info), width = png_get_image_width(png, info);
+  // Deflate packs at most 1032 to 1: a small file that promises more must not have memory for it.
+  if (png_get_rowbytes(png, info) > 1032 * size / height)
+    png_error(png, "the file is too short for its size");
+  png_set_expand(png);    // palettes to colours, 1 to 4 bits to 8, a transparent colour to alpha
+  png_set_scale_16(png);  // v 255 / 65535, rounded
+  const int passes = png_set_interlace_handling(png);
+  png_read_update_info(png, info);
+  unsigned char* out = make(context, height, width, png_get_channels(png, info));
+  if (!out) png_error(png, "size");
+  const size_t stride = png_get_rowbytes(png, info);
+  for (int pass = 0; pass < passes; ++pass)
+    for (png_uint_32 y = 0; y < height; ++y) png_read_row(png, out + stride * y, nullptr);
+  png_destroy_read_struct(&png, &info, nullptr);
+  return true;
+}
+
+// The last channel is alpha: c alpha / 255, over black.
+Tensor over_black(const Tensor& image) {
+  const int64_t channels = image.size(2) - 1;
+  Tensor opaque = Tensor::empty({image.size(0), image.size(1), channels}, DType::u8);
+  const auto* in = image.data<uint8_t>();
+  auto* out = opaque.write<uint8_t>("decode_image");
+  for (int64_t i = 0; i < image.size(0) * image.size(1); ++i, in += channels + 1)
+    for (int64_t c = 0; c < channels; ++c) *out++ = static_cast<uint8_t>((in[c] * in[channels] + 127) / 255);
+  return opaque;
 }
 
 Tensor decode_png(std::span<const unsigned char> bytes, const std::string& what, const ImageLimits& limits) {
-  png_image png{};
-  png.version = PNG_IMAGE_VERSION;
-  JX_CHECK(png_image_begin_read_from_memory(&png, bytes.data(), bytes.size()), what,
-           ": not a readable PNG: ", png.message);
-  struct Free {
-    png_image* p;
-    ~Free() { png_image_free(p); }
-  } free_at_end{&png};
-  check_size(png.width, png.height, what, limits);
-  const bool colour = png.format & PNG_FORMAT_FLAG_COLOR;
-  png.format = colour ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY;
-  Tensor image = Tensor::empty({png.height, png.width, colour ? 3 : 1}, DType::u8);
-  png_color black{0, 0, 0};
-  JX_CHECK(png_image_finish_read(&png, &black, image.write<uint8_t>("decode_image"), 0, nullptr), what,
-           ": not a readable PNG: ", png.message);
-  return image;
+  Pixels pixels{limits, {}, 0, 0};
+  PngInput input{bytes, {}};
+  if (!decode_png_into(input, make_pixels, &pixels)) {
+    if (pixels.width > 0) check_size(pixels.width, pixels.height, what, limits);
+    JX_FAIL(what, ": not a readable PNG: ", input.message);
+  }
+  return pixels.image.size(2) % 2 == 0 ? over_black(pixels.image) : pixels.image;
 }
 
 }  // namespace

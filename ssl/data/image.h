@@ -12,8 +12,9 @@ struct ImageLimits {
   int64_t max_side = 16384;  // larger images are an Error before any pixel is decoded
 };
 
-// u8 [H, W, C], C = 1 (grey) or 3; alpha is composed over black, CMYK converted, 16 bits reduced to 8. The
-// format is told by the first bytes. `what` names the source in errors.
+// u8 [H, W, C], C = 1 (grey) or 3; alpha is composed over black, CMYK converted, 16 bits scaled to 8; chunks
+// about gamma and colour spaces change nothing. The format is told by the first bytes. `what` names the
+// source in errors.
 Tensor decode_image(std::span<const unsigned char> bytes, const std::string& what,
                     const ImageLimits& limits = {});
 Tensor load_image(const std::string& path, const ImageLimits& limits = {});
