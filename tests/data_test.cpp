@@ -200,6 +200,11 @@ TEST(Data, NpyFoldersAndFloats) {
   EXPECT_EQ(d.train.images.dims(), Dims({4, 5, 5, 3}));
   EXPECT_EQ(d.train.labels.at({3}), 1.0);
   EXPECT_EQ(d.test.size(), 0);
+  save_npy(dir / "train_labels.npy", Tensor::from<float>({-1, 5, 5, 2}, {4}));  // whole as well
+  EXPECT_TRUE(same_bits(load_images(dir.path()).train.labels, d.train.labels));
+  save_npy(dir / "test.npy", uniform({4, 5, 5, 3}, 1).to(DType::f32));
+  expect_error([&] { load_images(dir.path()); }, {"test_labels.npy is missing"});
+  fs::remove(dir / "test.npy");
   save_npy(dir / "train.npy", Tensor::full({1, 2, 2}, NAN));
   save_npy(dir / "train_labels.npy", Tensor::from<int32_t>({0}, {1}));
   expect_error([&] { load_images(dir.path()); }, {"train.npy", "[0, 1]"});

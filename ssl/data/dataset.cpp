@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <map>
 
+#include "kernels/augment.h"
 #include "ssl/data/formats.h"
 #include "tensor/file.h"
 
@@ -16,6 +18,7 @@ namespace fs = std::filesystem;
 
 std::vector<unsigned char> gunzip(std::span<const unsigned char> bytes, const std::string& what) {
   z_stream z{};
+  JX_CHECK(bytes.size() <= std::numeric_limits<uInt>::max(), what, ": more than 4 GiB of gzip data");
   JX_CHECK(inflateInit2(&z, 15 + 32) == Z_OK, what, ": cannot start zlib");
   struct End {
     z_stream* z;
@@ -58,12 +61,26 @@ Tensor load_idx(const std::string& path) {
     dims.push_back(int64_t{p[0]} << 24 | int64_t{p[1]} << 16 | int64_t{p[2]} << 8 | p[3]);
   }
   const size_t data = bytes.size() - 4 - 4 * rank;
+  int64_t most = 1;
+  for (const int64_t n : dims)
+    JX_CHECK(!__builtin_mul_overflow(most, std::max<int64_t>(n, 1), &most), path, ": IDX of ", dims,
+             " overflows 64 bits");
   JX_CHECK(numel(dims) == static_cast<int64_t>(data), path, ": IDX of ", dims, " needs ", numel(dims),
            " bytes, the file has ", data, "; is it truncated?");
   Tensor t = Tensor::empty(dims, DType::u8);
   if (data) std::memcpy(t.write("load_idx"), bytes.data() + 4 + 4 * rank, data);
   return t;
 }
+
+namespace {
+
+std::string label_text(const ImageSet& set, int64_t value) {
+  if (value >= 0 && value < static_cast<int64_t>(set.classes.size()))
+    return "class '" + set.classes[static_cast<size_t>(value)] + "'";
+  return "label " + std::to_string(value);
+}
+
+}  // namespace
 
 void compact_labels(ImageSet& train, ImageSet& test) {
   std::map<int64_t, int64_t> order;
@@ -84,8 +101,9 @@ void compact_labels(ImageSet& train, ImageSet& test) {
     auto* out = mapped.write<int64_t>("compact_labels");
     const Tensor from = set->labels.contiguous();
     for (int64_t i = 0; i < from.numel(); ++i) {
-      const auto it = order.find(from.data<int64_t>()[i]);
-      JX_CHECK(it != order.end(), set->source, ": label ", from.data<int64_t>()[i], " of image ", i,
+      const int64_t value = from.data<int64_t>()[i];
+      const auto it = order.find(value);
+      JX_CHECK(it != order.end(), set->source, ": ", label_text(*set, value), " of image ", i,
                " does not occur in the training set");
       out[i] = it->second;
     }
@@ -97,10 +115,11 @@ void compact_labels(ImageSet& train, ImageSet& test) {
 namespace {
 
 void check_set(const ImageSet& set) {
-  JX_CHECK(set.images.ndim() == 4 && (set.channels() == 1 || set.channels() == 3), set.source,
-           ": expected images [N, H, W, 1 or 3], got ", set.images);
-  JX_CHECK(set.labels.numel() == set.size(), set.source, ": ", set.size(), " images but ", set.labels.numel(),
-           " labels");
+  JX_CHECK(set.images.ndim() == 4 && set.images.numel() > 0 && set.channels() <= kMaxChannels, set.source,
+           ": expected images [N, H, W, C] with H and W of at least 1 and C from 1 to ", kMaxChannels,
+           ", got ", set.images, "; is the channel axis the last one?");
+  JX_CHECK(set.labels.dims() == Dims({set.size()}), set.source, ": ", set.size(), " images but ",
+           set.labels.numel(), " labels");
 }
 
 }  // namespace
@@ -108,6 +127,10 @@ void check_set(const ImageSet& set) {
 ImageData load_images(const std::string& path, const DataOptions& options) {
   std::error_code code;
   JX_CHECK(fs::exists(path, code), "data: ", path, ": no such file or folder");
+  // Once, here: every image of a folder would fail by it.
+  JX_CHECK(options.image_size >= 0 && options.image_size <= options.max_side,
+           "data.image_size: expected 1 to ", options.max_side, ", or 0 for the images' own size, got ",
+           options.image_size);
   ImageData data;
   if (!fs::is_directory(path)) {
     JX_CHECK(path.size() > 4 && path.substr(path.size() - 4) == ".npy", "data: ", path,

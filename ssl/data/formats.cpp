@@ -105,11 +105,27 @@ Tensor npy_images(const std::string& path) {
   return grey_images(t);
 }
 
+// The labels of n images: whole numbers [n], of any integer dtype or of floats without fractions.
+Tensor npy_labels(const std::string& path, int64_t n) {
+  const Tensor t = load_npy(path);
+  JX_CHECK(t.dims() == Dims({n}), path, ": expected labels [", n, "], one for each image, got ", t);
+  if (!is_float(t.dtype())) return t.to(DType::i64);
+  const Tensor values = t.to(DType::f64);
+  constexpr double kExact = 9007199254740992.0;  // 2^53: from there on doubles skip whole numbers
+  for (int64_t i = 0; i < n; ++i) {
+    const double v = values.data<double>()[i];
+    JX_CHECK(v == std::floor(v) && std::abs(v) < kExact, path, ": label ", v, " of image ", i,
+             ": expected whole numbers");
+  }
+  return values.to(DType::i64);
+}
+
+// `labels` empty: there are none, and every image is of class 0.
 ImageSet read_npy_split(const std::string& images, const std::string& labels) {
   ImageSet set;
   set.source = images;
   set.images = npy_images(images);
-  set.labels = fs::exists(labels) ? load_npy(labels).to(DType::i64) : Tensor::zeros({set.size()}, DType::i64);
+  set.labels = labels.empty() ? Tensor::zeros({set.size()}, DType::i64) : npy_labels(labels, set.size());
   return set;
 }
 
@@ -131,14 +147,23 @@ struct Found {
   int64_t label;
 };
 
+// Is `sub` a link to `folder` or to one above it, below which every image would be found again? Links to
+// folders elsewhere are classes like others.
+bool leads_back(const fs::path& sub, const fs::path& folder) {
+  if (!fs::is_symlink(sub)) return false;
+  const fs::path target = fs::canonical(sub), here = fs::canonical(folder);
+  return std::mismatch(target.begin(), target.end(), here.begin(), here.end()).first == target.end();
+}
+
 // Image files below each class folder, in name order.
 std::vector<Found> find_images(const std::string& folder, std::vector<std::string>& classes) {
   std::vector<Found> found;
+  std::error_code code;  // links that lead nowhere are neither folders nor files
   for (const fs::path& sub : sorted_entries(folder)) {
-    if (!fs::is_directory(sub)) continue;
+    if (!fs::is_directory(sub, code) || leads_back(sub, folder)) continue;
     std::vector<fs::path> files;
     for (const auto& e : fs::recursive_directory_iterator(sub))
-      if (e.is_regular_file() && is_image_name(e.path())) files.push_back(e.path());
+      if (e.is_regular_file(code) && is_image_name(e.path())) files.push_back(e.path());
     if (files.empty()) continue;
     std::sort(files.begin(), files.end());
     const std::string name = sub.filename().string();
@@ -216,6 +241,7 @@ ImageSet read_class_folders(const std::string& folder, std::vector<std::string>&
     }
   });
   std::vector<size_t> good;
+  std::string first;  // what is wrong with the first bad one
   for (size_t k = 0; k < found.size(); ++k) {
     if (errors[k].empty()) {
       good.push_back(k);
@@ -223,12 +249,13 @@ ImageSet read_class_folders(const std::string& folder, std::vector<std::string>&
       continue;
     }
     JX_CHECK(!options.strict, errors[k], " (--strict)");
-    if (set.skipped++ == 0)
-      std::fprintf(stderr, "juxta: warning: %s; the image is left out\n", errors[k].c_str());
+    if (set.skipped++ == 0) first = errors[k];
   }
-  if (set.skipped > 1)
-    std::fprintf(stderr, "juxta: warning: %lld of %zu images below %s are unreadable and left out\n",
-                 static_cast<long long>(set.skipped), found.size(), folder.c_str());
+  JX_CHECK(!good.empty(), folder, ": none of ", found.size(), " images can be read; the first: ", first);
+  if (set.skipped > 0)
+    std::fprintf(stderr, "juxta: warning: left out %lld of %zu images below %s; %s%s\n",
+                 static_cast<long long>(set.skipped), found.size(), folder.c_str(),
+                 set.skipped > 1 ? "the first: " : "", first.c_str());
   set.images = Tensor::empty({static_cast<int64_t>(good.size()), side, side, channels}, DType::u8);
   set.labels = Tensor::empty({static_cast<int64_t>(good.size())}, DType::i64);
   for (size_t k = 0; k < good.size(); ++k) {
@@ -269,9 +296,15 @@ ImageData read_cifar_folder(const std::string& path) {
 ImageData read_npy_file(const std::string& path) { return {read_npy_split(path, ""), {}, "npy"}; }
 
 ImageData read_npy_folder(const std::string& path) {
-  ImageData data{read_npy_split(path + "/train.npy", path + "/train_labels.npy"), {}, "npy"};
-  if (fs::exists(path + "/test.npy"))
-    data.test = read_npy_split(path + "/test.npy", path + "/test_labels.npy");
+  // Labels of one split alone would have the other's images taken for class 0.
+  const std::string test_labels = path + "/test_labels.npy";
+  std::string labels = path + "/train_labels.npy";
+  const bool labelled = fs::exists(labels), tested = fs::exists(path + "/test.npy");
+  JX_CHECK(!tested || labelled == fs::exists(test_labels), "data: ", path, ": expected train_labels.npy and ",
+           "test_labels.npy, or neither; ", labelled ? "test" : "train", "_labels.npy is missing");
+  if (!labelled) labels.clear();
+  ImageData data{read_npy_split(path + "/train.npy", labels), {}, "npy"};
+  if (tested) data.test = read_npy_split(path + "/test.npy", labelled ? test_labels : "");
   return data;
 }
 
@@ -289,6 +322,7 @@ ImageData read_image_folder(const std::string& path, const DataOptions& options)
   for (const char* name : {"/test", "/val"}) {
     if (!split || !fs::is_directory(path + name)) continue;
     data.test = read_class_folders(path + name, classes, side, channels, options);
+    data.test.classes = classes;  // with those that only it has
     if (data.test.size() > 0) break;
   }
   return data;
