@@ -6,6 +6,7 @@
 
 #include "ssl/data/dataset.h"
 #include "ssl/data/image.h"
+#include "ssl/data/sample.h"
 #include "tensor/file.h"
 #include "tensor/npy.h"
 #include "tensor/parallel.h"
@@ -176,6 +177,53 @@ TEST(Data, FoldersOfImagesSkipOrRefuseCorruptOnes) {
   expect_error([&] { load_images(dir.path(), {.strict = true}); }, {"broken.jpg", "JPEG", "--strict"});
   const TempDir empty;
   expect_error([&] { load_images(empty.path()); }, {"data", "folders of images"});
+}
+
+TEST(Data, ClassFoldersByLinkAreReadOnceAndNamed) {
+  const TempDir dir, elsewhere;
+  const Tensor pixels = Tensor::full({2, 2, 1}, 9, DType::u8);
+  for (const char* c : {"train/a", "train/b", "test/a", "test/bird"}) {
+    fs::create_directories(dir / c);
+    write_png(dir / (std::string(c) + "/0.png"), pixels);
+  }
+  fs::remove_all(dir / "test/bird");
+  fs::create_directory_symlink(".", dir / "train/c");
+  fs::create_directory_symlink("..", dir / "train/d");
+  fs::create_directory_symlink("e", dir / "train/e");  // leads nowhere
+  write_png(elsewhere / "1.png", pixels);
+  fs::create_directory_symlink(elsewhere.path(), dir / "train/far");
+  const ImageData d = load_images(dir.path());
+  EXPECT_EQ(d.train.size(), 3);
+  EXPECT_EQ(d.train.classes, (std::vector<std::string>{"a", "b", "far"}));
+  fs::create_directories(dir / "test/bird");
+  write_png(dir / "test/bird/0.png", pixels);
+  expect_error([&] { load_images(dir.path()); }, {"test", "class 'bird'", "training set"});
+}
+
+TEST(Data, SamplesAreSpreadOverTheSet) {
+  for (const int64_t repeat : {1, 1000}) {  // 0, 1, .., 9, 0, .. and 0, .., 0, 1, .., 1, ..
+    const std::vector<int64_t> rows = spread_sample(10000, 2000);
+    ASSERT_EQ(rows.size(), 2000u);
+    std::vector<int> taken(10, 0);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      EXPECT_TRUE(i == 0 || rows[i - 1] < rows[i]);
+      ++taken[static_cast<size_t>(rows[i] / repeat % 10)];
+    }
+    for (int n : taken) EXPECT_NEAR(n, 200, 60);
+    EXPECT_EQ(rows, spread_sample(10000, 2000));
+  }
+  EXPECT_EQ(spread_sample(3, 5), (std::vector<int64_t>{0, 1, 2}));
+  EXPECT_TRUE(spread_sample(0, 5).empty() && spread_sample(5, 0).empty());
+  const HeldOut split = every_fifth(11);
+  EXPECT_EQ(split.held, (std::vector<int64_t>{4, 9}));
+  EXPECT_EQ(split.keep.size(), 9u);
+  ImageSet set;
+  set.images = Tensor::from<uint8_t>({1, 2, 3, 4, 5, 6}, {3, 1, 2, 1});
+  set.labels = Tensor::from<int64_t>({7, 8, 9}, {3});
+  const std::vector<int64_t> two{2, 0};
+  const ImageSet some = take_images(set, two);
+  EXPECT_TRUE(same_bits(some.images, Tensor::from<uint8_t>({5, 6, 1, 2}, {2, 1, 2, 1})));
+  EXPECT_TRUE(same_bits(some.labels, Tensor::from<int64_t>({9, 7}, {2})));
 }
 
 TEST(Data, OddImagesAreReadOrRefusedBySize) {

@@ -8,6 +8,7 @@
 
 #include "autograd/ops.h"
 #include "ssl/data/loader.h"
+#include "ssl/data/sample.h"
 #include "ssl/eval/curvature.h"
 #include "ssl/eval/lbfgs.h"
 #include "ssl/losses/loss.h"
@@ -267,20 +268,42 @@ Scores score_features(const Tensor& train, const Tensor& train_labels, const Ten
   return s;
 }
 
-Tensor extract_features(nn::Encoder& encoder, const ImageSet& set, const ViewConfig& view,
-                        const PixelStats* stats, int64_t batch) {
+namespace {
+
+// Features of n images, of which images(begin, end) gives a batch.
+template <class F>
+Tensor features_of(nn::Encoder& encoder, int64_t n, int64_t batch, F images) {
   const NoGrad no_grad;
-  Tensor out = Tensor::empty({set.size(), encoder.feature_dim()});
-  for (int64_t begin = 0; begin < set.size(); begin += batch) {
-    const int64_t end = std::min(begin + batch, set.size());
-    const Var f = encoder.features(Var(plain_images(set, begin, end, view, stats)), nn::Ctx{});
+  Tensor out = Tensor::empty({n, encoder.feature_dim()});
+  for (int64_t begin = 0; begin < n; begin += batch) {
+    const int64_t end = std::min(begin + batch, n);
     Tensor rows = out.slice(0, begin, end);
-    rows.copy_from(f.value(), "extract_features");
+    rows.copy_from(encoder.features(Var(images(begin, end)), nn::Ctx{}).value(), "extract_features");
   }
   return out;
 }
 
+}  // namespace
+
+Tensor extract_features(nn::Encoder& encoder, const ImageSet& set, const ViewConfig& view,
+                        const PixelStats* stats, int64_t batch) {
+  return features_of(encoder, set.size(), batch,
+                     [&](int64_t begin, int64_t end) { return plain_images(set, begin, end, view, stats); });
+}
+
+Tensor extract_features(nn::Encoder& encoder, const ImageSet& set, std::span<const int64_t> rows,
+                        const ViewConfig& view, const PixelStats* stats, int64_t batch) {
+  // Copied a batch at a time: thousands of large images beside the set would not be small.
+  return features_of(encoder, static_cast<int64_t>(rows.size()), batch, [&](int64_t begin, int64_t end) {
+    const auto part = rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+    return plain_images(take_images(set, part), 0, end - begin, view, stats);
+  });
+}
+
 Tensor pixel_features(const ImageSet& set) {
+  JX_CHECK(set.size() > 0, "eval: ", set.source,
+           ": no image to test on: data without a test split has every ",
+           "fifth image held out, so expected at least 5 images, got fewer");
   const Tensor x = plain_images(set, 0, set.size(), ViewConfig{});
   return x.view({set.size(), -1});
 }

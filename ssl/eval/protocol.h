@@ -8,6 +8,7 @@
 //             solved to its optimum; on all labels, and on 10 labels per class (mean of 5 draws)
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -84,7 +85,11 @@ Scores score_features(const Tensor& train, const Tensor& train_labels, const Ten
 // Pooled features [N, F] f32 of every image of a split.
 Tensor extract_features(nn::Encoder& encoder, const ImageSet& set, const ViewConfig& view,
                         const PixelStats* stats = nullptr, int64_t batch = 250);
-// The pixels themselves as features [N, H W C] in [0, 1].
+// The same of the images at `rows` alone.
+Tensor extract_features(nn::Encoder& encoder, const ImageSet& set, std::span<const int64_t> rows,
+                        const ViewConfig& view, const PixelStats* stats = nullptr, int64_t batch = 250);
+// The pixels themselves as features [N, H W C] in [0, 1]. Error when there is no image, as in the test split
+// of fewer than five images.
 Tensor pixel_features(const ImageSet& set);
 
 }  // namespace juxta::ssl

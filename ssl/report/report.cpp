@@ -137,8 +137,12 @@ std::string curves(const std::string& run) {
   if (log.epochs.empty()) return html + "<p>No epoch was monitored.</p>\n";
   Chart knn = make_chart("kNN accuracy", "accuracy", {column(log.epochs, "knn_top1", "kNN", 2)});
   knn.percent = true;
-  html += "<figure>" + chart_svg(knn, 900, 260) + "</figure>\n";
-  save_png(run + "/knn.png", chart_canvas({knn}, 1, 900, 260));
+  if (knn.series[0].x.empty()) {
+    html += "<p>Not measured: it takes labels of two classes or more.</p>\n";
+  } else {
+    html += "<figure>" + chart_svg(knn, 900, 260) + "</figure>\n";
+    save_png(run + "/knn.png", chart_canvas({knn}, 1, 900, 260));
+  }
   html += section(
       "Health of the embeddings",
       "RankMe counts the dimensions in use: a fall towards 1 is collapse. The feature std is 1/&radic;D when "

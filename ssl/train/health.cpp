@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <optional>
 
+#include "ssl/data/sample.h"
 #include "ssl/eval/monitors.h"
 #include "ssl/eval/protocol.h"
 
@@ -11,14 +13,29 @@ namespace juxta::ssl {
 
 namespace {
 
-// The first n images of a set, sharing its memory.
-ImageSet head_of(const ImageSet& set, int64_t begin, int64_t end) {
-  ImageSet s;
-  s.images = set.images.slice(0, begin, end);
-  s.labels = set.labels.slice(0, begin, end);
-  s.classes = set.classes;
-  s.source = set.source;
-  return s;
+constexpr int64_t kAsked = 2000;  // images whose classes the monitor guesses
+
+// Accuracy of kNN on the method's features; nothing where it would mean nothing, with one class (as in data
+// without labels) or no image to ask about.
+std::optional<double> quick_knn(Method& method, const ImageData& data, const ViewConfig& view,
+                                const PixelStats* stats, int64_t bank) {
+  const auto classes = static_cast<int64_t>(data.train.classes.size());
+  const bool has_test = data.test.size() > 0;
+  const ImageSet& source = has_test ? data.test : data.train;
+  std::vector<int64_t> known, asked;
+  bank = std::max<int64_t>(0, bank);
+  if (has_test) {
+    known = spread_sample(data.train.size(), bank);
+    asked = spread_sample(data.test.size(), kAsked);
+  } else {
+    const HeldOut split = every_fifth(data.train.size());
+    known = spread_sample(split.keep, bank);
+    asked = spread_sample(split.held, kAsked);
+  }
+  if (classes < 2 || known.empty() || asked.empty()) return std::nullopt;
+  return knn_accuracy(
+      extract_features(method.encoder(), data.train, known, view, stats), take_labels(data.train, known),
+      extract_features(method.encoder(), source, asked, view, stats), take_labels(source, asked), classes);
 }
 
 // What collapse looks like, and what helped others: the embeddings' spread is gone, or they fill hardly any
@@ -52,22 +69,18 @@ HealthReport check_health(Method& method, const StepResult& last, const ImageDat
         add("uniformity", uniformity(a));
     r.alarm = alarm_of(spread, rank, std::min(dim, a.size(0)));
   }
-  double knn = 0;
-  if (data.train.classes.size() > 1) {
-    const bool has_test = data.test.size() > 0;
-    const int64_t n = std::min(bank, has_test ? data.train.size() : data.train.size() * 4 / 5);
-    const ImageSet known = head_of(data.train, 0, n);
-    const ImageSet asked = has_test ? head_of(data.test, 0, std::min<int64_t>(data.test.size(), 2000))
-                                    : head_of(data.train, n, std::min(data.train.size(), n + 2000));
-    knn = knn_accuracy(extract_features(method.encoder(), known, view, stats), known.labels,
-                       extract_features(method.encoder(), asked, view, stats), asked.labels,
-                       static_cast<int64_t>(data.train.classes.size()));
-    add("knn_top1", knn);
-  }
+  const std::optional<double> knn = quick_knn(method, data, view, stats, bank);
+  if (knn) add("knn_top1", *knn);
   char text[160];
-  std::snprintf(text, sizeof text, "loss %.4f  kNN %.1f %%  RankMe %.1f of %lld  std %.2f", last.loss,
-                100 * knn, rank, static_cast<long long>(dim), spread);
+  std::snprintf(text, sizeof text, "loss %.4f", last.loss);
   r.line = text;
+  if (knn) {
+    std::snprintf(text, sizeof text, "  kNN %.1f %%", 100 * *knn);
+    r.line += text;
+  }
+  std::snprintf(text, sizeof text, "  RankMe %.1f of %lld  std %.2f", rank, static_cast<long long>(dim),
+                spread);
+  r.line += text;
   return r;
 }
 

@@ -15,8 +15,9 @@ struct HealthReport {
   std::string alarm;  // empty when healthy
 };
 
-// Monitors on the embeddings of the last step, and kNN (k = 20) of `bank` training images against the test
-// split (or other training images when there is none).
+// Monitors on the embeddings of the last step, and kNN (k = 20) of `bank` training images, spread over the
+// set, against up to 2,000 of the test split, or of every fifth training image when there is none. Data of
+// one class has no kNN: neither a figure nor a word in the line.
 HealthReport check_health(Method& method, const StepResult& last, const ImageData& data,
                           const ViewConfig& view, const PixelStats* stats, int64_t bank);
 
