@@ -206,5 +206,16 @@ TEST(ProgramData, ImagesOfAnyChannelsTrainEvaluateAndEmbed) {
   EXPECT_EQ(load_npy(features).dims(), Dims({80, 16}));
 }
 
+// There is hardly anything to learn from one pixel, but the run ends well.
+TEST(ProgramData, ImagesOfOnePixelTrain) {
+  const TempDir dir;
+  fs::create_directories(dir / "data");
+  save_npy(dir / "data/train.npy", uniform({32, 1, 1, 1}, 1).to(DType::f32));
+  save_npy(dir / "data/train_labels.npy", indices({32}, 2, 2));
+  const Outcome o = juxta_shell(dir, run_arguments(dir, "run", kOneStep));
+  EXPECT_EQ(o.status, 0) << o.err;
+  EXPECT_TRUE(o.err.empty()) << o.err;
+}
+
 }  // namespace
 }  // namespace juxta::test
