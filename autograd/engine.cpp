@@ -1,6 +1,6 @@
 // backward(), grad(), dump() and checkpoint(): everything that walks the graph.
 #include <algorithm>
-#include <atomic>
+#include <unordered_set>
 
 #include "autograd/accumulate.h"
 #include "autograd/record.h"
@@ -13,8 +13,46 @@ OpObserver* observer();
 }
 
 namespace {
-std::atomic<uint64_t> g_call{0};
-}
+
+// The place of each node in one backward call's list of entries. It is not noted in the nodes themselves:
+// other threads may walk graphs with the same leaves. Open addressing; what an earlier call left counts as
+// empty, so that a table serves the next call as it is.
+class NodeTable {
+ public:
+  void begin() { ++call_, used_ = 0; }
+  // The node's place; `next` becomes its place when it has none.
+  size_t place(const Node* node, size_t next) {
+    if (2 * used_ >= slots_.size()) grow();
+    Slot& s = find(node);
+    if (s.call != call_) s = {node, call_, next}, ++used_;
+    return s.place;
+  }
+
+ private:
+  struct Slot {
+    const Node* node = nullptr;
+    uint64_t call = 0;
+    size_t place = 0;
+  };
+  Slot& find(const Node* node) {
+    const size_t mask = slots_.size() - 1;
+    size_t at = static_cast<size_t>((reinterpret_cast<uintptr_t>(node) * 0x9E3779B97F4A7C15u) >> 20);
+    while (slots_[at & mask].call == call_ && slots_[at & mask].node != node) ++at;
+    return slots_[at & mask];
+  }
+  void grow() {
+    std::vector<Slot> old = std::move(slots_);
+    slots_.assign(std::max<size_t>(64, 2 * old.size()), {});
+    for (const Slot& s : old)
+      if (s.call == call_) find(s.node) = s;
+  }
+  std::vector<Slot> slots_;  // a power of two, at most half of them used
+  uint64_t call_ = 0;
+  size_t used_ = 0;
+};
+thread_local std::vector<NodeTable> t_tables;  // idle ones: a call inside a call needs its own
+
+}  // namespace
 
 // One backward call. Cotangents live here; only leaves keep gradients.
 struct Engine {
@@ -28,24 +66,34 @@ struct Engine {
     Tensor* out;
   };
   std::vector<Entry> entries;
+  NodeTable places;
   std::vector<std::pair<uint64_t, size_t>> heap;  // (sequence, entry), largest sequence first
   std::vector<Target> targets;                    // grad(): where to put what
   bool keep_graph = false, into_leaves = true;
-  uint64_t call = g_call.fetch_add(1) + 1;
+
+  Engine() {
+    if (!t_tables.empty()) {
+      places = std::move(t_tables.back());
+      t_tables.pop_back();
+    }
+    places.begin();
+  }
+  ~Engine() { t_tables.push_back(std::move(places)); }
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
 
   static thread_local Engine*
       outer;  // checkpoint runs a backward inside a backward and shares its leaf policy
 
   void add(const Ref<Node>& node, int slot, Tensor dy) {
-    if (node->call != call) {
-      node->call = call;
-      node->index = entries.size();
+    const size_t place = places.place(node.get(), entries.size());
+    if (place == entries.size()) {
       entries.push_back({node, {}});
       entries.back().dy.resize(node->outputs.size());
-      heap.emplace_back(node->sequence, node->index);
+      heap.emplace_back(node->sequence, place);
       std::push_heap(heap.begin(), heap.end());
     }
-    accumulate(entries[node->index].dy[static_cast<size_t>(slot)], std::move(dy));
+    accumulate(entries[place].dy[static_cast<size_t>(slot)], std::move(dy));
   }
 
   void seed(std::span<const Var> roots, std::span<const Tensor> cotangents) {
@@ -123,7 +171,7 @@ struct Engine {
 
   static const Tensor& saved(const Node& node, int i) {
     const Node::SavedSlot& s = node.saved[static_cast<size_t>(i)];
-    JX_CHECK(!s.saved.tensor.defined() || s.saved.tensor.version() == s.version, node.op,
+    JX_CHECK(!s.saved.tensor.defined() || s.saved.tensor.content_version() == s.version, node.op,
              ": backward needs '", s.saved.name, "' (", s.saved.tensor, "), but '",
              s.saved.tensor.storage()->last_writer(),
              "' wrote to it after the forward pass; move that write behind backward, or clone first");
@@ -171,16 +219,11 @@ std::vector<Tensor> grad(std::span<const Var> roots, std::span<const Var> inputs
 
 std::string dump(const Var& root) {
   if (!root.requires_grad()) return "no graph\n";
-  const uint64_t call = g_call.fetch_add(1) + 1;
-  std::vector<Node*> nodes{root.node().get()};
-  nodes[0]->call = call;
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    for (const Edge& e : nodes[i]->inputs) {
-      if (!e.node || e.node->call == call) continue;
-      e.node->call = call;
-      nodes.push_back(e.node.get());
-    }
-  }
+  std::vector<const Node*> nodes{root.node().get()};
+  std::unordered_set<const Node*> found{nodes[0]};
+  for (size_t i = 0; i < nodes.size(); ++i)
+    for (const Edge& e : nodes[i]->inputs)
+      if (e.node && found.insert(e.node.get()).second) nodes.push_back(e.node.get());
   std::sort(nodes.begin(), nodes.end(),
             [](const Node* a, const Node* b) { return a->sequence > b->sequence; });
   std::string text;
@@ -258,7 +301,8 @@ std::vector<Var> checkpoint(CheckpointFn fn, std::span<const Var> inputs) {
   node->sequence = next_sequence();
   for (const Var& x : inputs) {
     node->inputs.push_back({x.node(), x.slot()});
-    node->saved.push_back({{"input", x.value()}, x.value().version()});
+    const uint64_t version = x.value().content_version();
+    node->saved.push_back({{"input", x.value()}, version});
   }
   CheckpointContext* c = context.get();
   c->fn = std::move(fn);

@@ -29,7 +29,7 @@ Ref<Node> make_node(const char* op, std::span<const Var* const> inputs, std::spa
   node->sequence = next_sequence();
   node->backward = backward;
   for (const Var* v : inputs) node->inputs.push_back({v->node(), v->slot()});
-  for (const Saved& s : saved) node->saved.push_back({s, s.tensor.version()});
+  for (const Saved& s : saved) node->saved.push_back({s, s.tensor.content_version()});
   return node;
 }
 }  // namespace

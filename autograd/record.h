@@ -123,7 +123,7 @@ class Node : public Counted, public Pooled<Node> {
  public:
   struct SavedSlot {
     Saved saved;
-    uint64_t version = 0;
+    uint64_t version = 0;  // of the contents
   };
   struct Output {
     Dims dims;
@@ -139,9 +139,6 @@ class Node : public Counted, public Pooled<Node> {
   BackwardFn backward;
   Ref<NodeContext> context;
   Tensor grad;  // leaves only
-  // Index of this node in the backward call with number `call` (valid only for that call).
-  uint64_t call = 0;
-  size_t index = 0;
 
   void free();     // releases saved tensors, edges and context
   void dispose();  // never recurses: dying nodes queue on a list that the outermost call drains

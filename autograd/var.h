@@ -77,6 +77,9 @@ class NoGrad {
 // Cotangents default to ones (roots are then usually scalars). The graph is freed as it is walked unless
 // keep_graph. Errors: a root without a graph; a graph walked twice; a saved tensor that was written since it
 // was saved.
+// Threads: several may walk graphs at once. Graphs that share leaves (one model, several batches) are safe
+// with grad(); backward() adds to the leaves' gradients without a lock, so two calls at a time must not reach
+// the same leaf.
 void backward(std::span<const Var> roots, std::span<const Tensor> cotangents = {}, bool keep_graph = false);
 void backward(const Var& root, bool keep_graph = false);
 

@@ -34,6 +34,25 @@ Ref<Storage> Storage::part(const Ref<Storage>& parent, size_t offset, size_t byt
   return s;
 }
 
+void Storage::bump_part(const char* who) {
+  Storage* root = this;
+  while (root->parent_) root = root->parent_.get();
+  const uint64_t now = root->clock_.fetch_add(1, std::memory_order_relaxed) + 1;
+  own_.set(now, who);
+  for (Storage* p = parent_.get(); p; p = p->parent_.get()) p->parts_.set(now, who);
+}
+
+Storage::Write Storage::last_write() const {
+  Write last;
+  const auto see = [&last](const Mark& m) {
+    const uint64_t when = m.when.load(std::memory_order_relaxed);
+    if (when > last.when) last = {when, m.who.load(std::memory_order_relaxed)};
+  };
+  see(parts_);
+  for (const Storage* s = this; s; s = s->parent_.get()) see(s->own_);
+  return last;
+}
+
 namespace {
 std::mutex g_derived_mutex;  // held for the copy of one pointer
 }  // namespace

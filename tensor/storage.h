@@ -38,23 +38,31 @@ class Storage : public Counted, public Pooled<Storage> {
   static Ref<Storage> allocate(size_t bytes, Device device);
   // Foreign memory (DLPack, mmap, std::vector): released by `release`, no alignment assumed.
   static Ref<Storage> adopt(void* data, size_t bytes, Device device, Release release, void* context);
-  // A part of `parent` with a version of its own: tensors in one arena do not accuse each other of writes.
+  // A part of `parent` with a version of its own: tensors in one arena do not accuse each other of writes (so
+  // parts of one storage should not overlap).
   static Ref<Storage> part(const Ref<Storage>& parent, size_t offset, size_t bytes);
 
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
   Device device() const { return device_; }
-  uint64_t version() const { return version_.load(std::memory_order_relaxed); }
-  const char* last_writer() const { return last_writer_; }
+  // The time of the last write through this storage itself; 0 before the first. Times are those of one clock
+  // per allocation, which ticks at every write to it or to a part of it.
+  uint64_t version() const { return own_.when.load(std::memory_order_relaxed); }
   // Called before every write; `who` must outlive the storage (a string literal).
   void bump(const char* who) {
-    last_writer_ = who;
-    version_.fetch_add(1, std::memory_order_relaxed);
+    if (parent_) return bump_part(who);
+    own_.set(clock_.fetch_add(1, std::memory_order_relaxed) + 1, who);
   }
   bool has_parent() const { return static_cast<bool>(parent_); }
-  // Changes when these bytes may have changed: by a write through this storage or through one that it is part
-  // of. (version() counts the former only.)
-  uint64_t content_version() const { return version() + (parent_ ? parent_->content_version() : 0); }
+  // The last write that may have changed these bytes: through this storage, through one that it is part of,
+  // or through a part of it. Writes to parts beside it do not count.
+  struct Write {
+    uint64_t when = 0;
+    const char* who = "nobody";
+  };
+  Write last_write() const;
+  uint64_t content_version() const { return last_write().when; }
+  const char* last_writer() const { return last_write().who; }
   // The data derived from these contents, if any; whoever attaches it notes the content_version() inside.
   Ref<Derived> derived() const;
   void attach(Ref<Derived> derived);
@@ -64,6 +72,18 @@ class Storage : public Counted, public Pooled<Storage> {
   Storage(void* data, size_t bytes, Device device, Release release, void* context)
       : data_(data), bytes_(bytes), device_(device), release_(release), context_(context) {}
 
+  // Relaxed: a write that races with a read of the same bytes is the caller's fault, but writes to two parts
+  // on two threads are not, and both leave their mark on what they are part of.
+  struct Mark {
+    std::atomic<uint64_t> when{0};
+    std::atomic<const char*> who{"nobody"};
+    void set(uint64_t time, const char* writer) {
+      who.store(writer, std::memory_order_relaxed);
+      when.store(time, std::memory_order_relaxed);
+    }
+  };
+  void bump_part(const char* who);
+
   void* data_;
   size_t bytes_;
   Device device_;
@@ -71,8 +91,8 @@ class Storage : public Counted, public Pooled<Storage> {
   void* context_;
   Ref<Storage> parent_;
   Ref<Derived> derived_;
-  std::atomic<uint64_t> version_{0};
-  const char* last_writer_ = "nobody";
+  Mark own_, parts_;                // the last write through this storage, and through a part of it
+  std::atomic<uint64_t> clock_{0};  // of the whole allocation, where there is no parent
 };
 
 }  // namespace juxta

@@ -42,6 +42,8 @@ class Tensor {
   bool is_contiguous() const { return contiguous_; }
   const Ref<Storage>& storage() const { return storage_; }
   uint64_t version() const { return storage_ ? storage_->version() : 0; }
+  // Changes with every write to these bytes, also through an arena that they lie in or a part of them.
+  uint64_t content_version() const { return storage_ ? storage_->content_version() : 0; }
   // Bytes that the elements occupy (numel times element size).
   int64_t bytes() const { return numel_ * size_of(dtype_); }
 

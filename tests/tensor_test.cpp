@@ -1,4 +1,6 @@
 // Tensors, storage versions, the allocator, dtypes, threads and Philox.
+#include <cstring>
+#include <functional>
 #include <thread>
 
 #include "tensor/allocator.h"
@@ -54,6 +56,35 @@ TEST(Tensor, ErrorsSayWhatWasExpected) {
   expect_error([] { broadcast({2, 3}, {4}, "add"); }, {"add", "[2, 3]", "[4]"});
 }
 
+// How many of some floats `narrow` does not round to the nearest bf16, ties to even.
+template <class F>
+int misrounded(F narrow) {
+  int wrong = 0;
+  for (uint32_t low = 0; low < 0x20000; low += 0x100) {  // two steps of bf16 from 1 upward
+    const uint32_t bits = 0x3f800000u + low, kept = bits & 0xffff0000u, rest = bits & 0xffffu;
+    const bool up = rest > 0x8000u || (rest == 0x8000u && (kept & 0x10000u) != 0);
+    const uint32_t want = kept + (up ? 0x10000u : 0u);
+    float x, y;
+    std::memcpy(&x, &bits, 4), std::memcpy(&y, &want, 4);
+    wrong += narrow(x) != y;
+  }
+  return wrong;
+}
+
+// The mutants of this file: conversions that cut, and that round ties away from zero.
+TEST(DTypes, MutantsAreCaught) {
+  EXPECT_EQ(misrounded([](float x) { return static_cast<float>(bf16(x)); }), 0);
+  const auto upper_half = [](float x, uint32_t added) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    bits = (bits + added) & 0xffff0000u;
+    std::memcpy(&x, &bits, 4);
+    return x;
+  };
+  EXPECT_GT(misrounded([&](float x) { return upper_half(x, 0); }), 0);
+  EXPECT_GT(misrounded([&](float x) { return upper_half(x, 0x8000u); }), 0);
+}
+
 TEST(DTypes, NarrowTypesRoundToNearestEven) {
   EXPECT_EQ(static_cast<float>(bf16(1.0f + 0x1p-8f)), 1.0f);  // tie to even
   EXPECT_EQ(static_cast<float>(bf16(1.0f + 3 * 0x1p-8f)), 1.0f + 0x1p-6f);
@@ -107,6 +138,41 @@ TEST(Allocator, DebugModeSeesAWriteOnePastTheEnd) {
         t = Tensor();
       },
       "outside its bounds");
+}
+
+// The same values in memory that came from outside, one byte off any alignment.
+Tensor at_odd_address(const Tensor& t) {
+  auto* block = new unsigned char[static_cast<size_t>(t.bytes()) + 2];
+  const auto release = [](void* context, void*, size_t) { delete[] static_cast<unsigned char*>(context); };
+  unsigned char* odd = block + 1 - reinterpret_cast<uintptr_t>(block) % 2;
+  std::memcpy(odd, t.contiguous().raw(), static_cast<size_t>(t.bytes()));
+  return {Storage::adopt(odd, static_cast<size_t>(t.bytes()), kCpu, release, block), t.dtype(), t.dims(),
+          t.strides(), 0};
+}
+
+TEST(ForeignMemory, KernelsAssumeNoAlignment) {
+  const auto results = [](const std::function<Tensor(const Tensor&)>& place, DType d) {
+    const auto input = [&](Dims dims, uint64_t seed, DType dtype) {
+      return Var(place(normal(dims, seed).to(dtype)));
+    };
+    const Var x = input({5, 67}, 1, d), w = input({33, 67}, 2, acc_dtype(d)),
+              b = input({33}, 3, acc_dtype(d)), gain = input({67}, 4, acc_dtype(d)),
+              image = input({2, 9, 7, 19}, 5, d), kernel = input({21, 19, 3, 3}, 6, acc_dtype(d)),
+              bias = input({21}, 7, acc_dtype(d));
+    std::vector<Tensor> out;
+    for (const Var& y : {relu(x), linear(x, w, b, Act::gelu), softmax(x), layer_norm(x, gain, gain),
+                         sum(x, {1}), sum(x, {0}), conv2d(image, kernel, bias, {.padding = 1})})
+      out.push_back(y.value());
+    return out;
+  };
+  for (const DType d : {DType::f32, DType::bf16}) {
+    for (const int table : cpu_tables()) {
+      const ForceTable force(table);
+      const auto own = results([](const Tensor&t) { return t; }, d), odd = results(at_odd_address, d);
+      for (size_t i = 0; i < own.size(); ++i)
+        EXPECT_TRUE(same_bits(own[i], odd[i])) << name_of(d) << " " << table_name(table) << " result " << i;
+    }
+  }
 }
 
 TEST(Parallel, RangesCoverEverythingOnceWhateverTheThreads) {

@@ -87,6 +87,26 @@ TEST(Graph, WritingASavedTensorIsAnErrorNamingBothSides) {
   expect_error([&] { backward(y); }, {"mul", "'b'", "queue.push"});
 }
 
+// Tensors in one arena: a write that changed the bytes of a saved tensor is seen, through whichever of them
+// it went, and parts that lie side by side do not accuse each other.
+TEST(Graph, WritesThroughAnArenaAndThroughItsPartsAreSeen) {
+  Tensor arena = normal({4}, 1), left = arena.slice(0, 0, 2).detach_version(),
+         right = arena.slice(0, 2, 4).detach_version();
+  const Var x = two(), y = mul_op(x, Var(left));
+  right.fill(7, "neighbour");
+  backward(y, true);
+  EXPECT_EQ(x.grad().at({1}), left.at({1}));
+  arena.fill(5, "arena.fill");
+  right.fill(8, "neighbour");  // a later write beside the saved tensor takes no blame
+  expect_error([&] { backward(y); }, {"mul", "'b'", "arena.fill"});
+
+  const Var z = Var::leaf(normal({4}, 2)), whole = mul_op(z, Var(arena)), half = mul_op(x, Var(left));
+  Tensor inner = left.slice(0, 1, 2).detach_version();  // a part of a part
+  inner.fill(3, "part.write");
+  expect_error([&] { backward(whole); }, {"mul", "'b'", "part.write"});
+  expect_error([&] { backward(half); }, {"mul", "'b'", "part.write"});
+}
+
 TEST(Graph, HundredThousandChainedNodesRunAndFree) {
   const Var x = Var::leaf(Tensor::from<double>({1.0}, {1}));
   Var y = x;
@@ -176,11 +196,72 @@ TEST(Graph, TwoThreadsTrainApart) {
   EXPECT_EQ(b, 1600.0);
 }
 
+// grad() keeps its notes to itself: threads may differentiate graphs that end in the same leaves.
+TEST(Graph, TwoThreadsMayShareLeaves) {
+  const Var x = two(), w = two();
+  const auto work = [&](double* out) {
+    for (int i = 0; i < 2000; ++i) {
+      const Var y = mul_op(mul_op(x, w), mul_op(scale_op(w, 3.0), x));  // 3 x^2 w^2
+      *out += grad(std::vector{y}, std::vector{x})[0].at({0});
+    }
+  };
+  double a = 0, b = 0;
+  std::thread ta(work, &a), tb(work, &b);
+  ta.join();
+  tb.join();
+  EXPECT_EQ(a, 2000 * 6.0 * 2.0 * 4.0);
+  EXPECT_EQ(b, a);
+  EXPECT_FALSE(x.grad().defined());
+}
+
+// More nodes than a call's first table holds, each reached twice, and calls inside a call.
+TEST(Graph, WideGraphsAndCallsInsideCallsKeepTheirPlaces) {
+  const Var x = two();
+  std::vector<Var> layer;
+  for (int i = 0; i < 700; ++i) layer.push_back(scale_op(x, static_cast<double>(i)));
+  std::vector<Var> roots;
+  for (const Var& h : layer)
+    roots.push_back(checkpoint([](const Var& v) { return mul_op(scale_op(v, 2.0), v); }, h));
+  for (const Var& h : layer) roots.push_back(h);
+  backward(roots);
+  double want = 0;  // d/dx of 2 i^2 x^2 + i x at x = 2
+  for (int i = 0; i < 700; ++i) want += 8.0 * i * i + i;
+  EXPECT_EQ(x.grad().at({0}), want);
+}
+
 TEST(Graph, ARuleThatGivesAWrongShapeIsNamed) {
   const Var x = two();
   const Var y = record("wrong", {}, {&x}, x.value().clone(), {},
                        [](Backward& b) { b.set(0, Tensor::zeros({3}, DType::f64)); });
   expect_error([&] { backward(y); }, {"wrong", "[2]", "[3]"});
+}
+
+// d(x z x) is 2 x z and x^2: every use of x counts, each factor sees the other.
+bool right_gradient(Var (*product)(const Var&, const Var&)) {
+  const Var x = two(), z = Var::leaf(Tensor::from<double>({5.0, 7.0}, {2}));
+  backward(product(product(x, z), x));
+  return x.grad().at({0}) == 20.0 && x.grad().at({1}) == 42.0 && z.grad().at({0}) == 4.0 &&
+         z.grad().at({1}) == 9.0;
+}
+
+// The mutants of this file: a product whose factors see themselves, and one that forgets its second factor.
+TEST(Graph, MutantsAreCaught) {
+  EXPECT_TRUE(right_gradient(mul_op));
+  const auto wrong = [](const Var& a, const Var& b, BackwardFn back) {
+    return record("wrong", {}, {&a, &b}, mul_op(Var(a.value()), Var(b.value())).value(),
+                  {{"a", a.value()}, {"b", b.value()}}, back);
+  };
+  static const auto swapped = [wrong](const Var& a, const Var& b) {
+    return wrong(a, b, [](Backward& back) {
+      for (int i : {0, 1}) back.set(i, mul_op(Var(back.dy()), Var(back.saved(i))).value());
+    });
+  };
+  static const auto half = [wrong](const Var& a, const Var& b) {
+    return wrong(a, b,
+                 [](Backward& back) { back.set(0, mul_op(Var(back.dy()), Var(back.saved(1))).value()); });
+  };
+  EXPECT_FALSE(right_gradient([](const Var& a, const Var& b) { return swapped(a, b); }));
+  EXPECT_FALSE(right_gradient([](const Var& a, const Var& b) { return half(a, b); }));
 }
 
 }  // namespace
