@@ -1,5 +1,7 @@
 #include "autograd/rule.h"
 
+#include <cmath>
+
 namespace juxta {
 
 Tensor checked_param(const char* op, const char* what, const Var& t, const Dims& dims, DType dtype,
@@ -17,11 +19,16 @@ void check_input(const char* op, const Var& x, int min_dims) {
   JX_CHECK(x.ndim() >= min_dims, op, ": expected at least ", min_dims, " dimensions, got ", x);
 }
 
+void check_eps(const char* op, double eps) {
+  JX_CHECK(eps >= 0.0 && std::isfinite(eps), op, ": eps: expected a finite number of at least 0, got ", eps);
+}
+
 Tensor as_rows(const Tensor& x) {
   const int64_t cols = x.ndim() ? x.size(-1) : 1;
-  if (x.is_contiguous() || x.ndim() != 2 || x.stride(1) != 1 || x.stride(0) < cols)
-    return x.contiguous().view({cols ? x.numel() / cols : 0, cols});
-  return x;
+  if (!x.is_contiguous() && x.ndim() == 2 && x.stride(1) == 1 && x.stride(0) >= cols) return x;
+  int64_t rows = 1;  // not numel / cols: rows without columns are rows all the same
+  for (int d = 0; d + 1 < x.ndim(); ++d) rows *= x.dims()[d];
+  return x.contiguous().view({rows, cols});
 }
 
 }  // namespace juxta

@@ -11,6 +11,8 @@ Tensor checked_param(const char* op, const char* what, const Var& t, const Dims&
                      Device device);
 // Error unless x is a float tensor with at least `min_dims` dimensions.
 void check_input(const char* op, const Var& x, int min_dims);
+// Error unless eps, which is added under a root, is finite and not negative.
+void check_eps(const char* op, double eps);
 
 // x as [rows, last axis]: a view when only the rows are strided, else a contiguous copy.
 Tensor as_rows(const Tensor& x);

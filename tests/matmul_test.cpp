@@ -272,6 +272,27 @@ TEST(Matmul, ErrorsNameOpArgumentAndShapes) {
   expect_error([&] { matmul(Var(Tensor::arange(4)), b); }, {"i64"});
 }
 
+// A sum of no products is 0, and its gradients are empty: also where one b serves the whole batch.
+TEST(Matmul, NothingToSumOver) {
+  for_every_table([](DType d, Device device) {
+    const Var a = Var::leaf(Tensor::empty({2, 3, 0}, d, device)),
+              b = Var::leaf(Tensor::empty({0, 4}, d, device));
+    const Var y = matmul(a, b);
+    EXPECT_EQ(y.dims(), Dims({2, 3, 4}));
+    EXPECT_EQ(max_abs(y.value()), 0.0);
+    backward(y);
+    EXPECT_EQ(a.grad().dims(), a.dims());
+    EXPECT_EQ(b.grad().dims(), b.dims());
+    const Var w = Var::leaf(Tensor::empty({4, 0}, acc_dtype(d), device)),
+              shift = Var::leaf(Tensor::full({4}, 1.5, acc_dtype(d), device));
+    const Var z = linear(a, w, shift, Act::relu);
+    EXPECT_TRUE(same_bits(z.value().to(kCpu), Tensor::full({2, 3, 4}, 1.5, d)));
+    backward(z);
+    EXPECT_EQ(w.grad().dims(), w.dims());
+    EXPECT_TRUE(same_bits(shift.grad().to(kCpu), Tensor::full({4}, 6.0, acc_dtype(d))));
+  });
+}
+
 TEST(Linear, ErrorsNameOpArgumentAndShapes) {
   const Var x(Tensor::zeros({2, 3})), w(Tensor::zeros({5, 3}));
   expect_error(
