@@ -1,5 +1,7 @@
 #include "kernels/norm.h"
 
+#include <cmath>
+
 #include "autograd/ops.h"
 #include "autograd/rule.h"
 
@@ -60,6 +62,7 @@ void l2_normalize_backward(Backward& b, double eps) {
 
 Var layer_norm(const Var& x, const Var& weight, const Var& bias, double eps) {
   check_input("layer_norm", x, 1);
+  check_eps("layer_norm", eps);
   const int64_t cols = x.size(-1);
   const DType acc = acc_dtype(x.dtype());
   const Tensor w = checked_param("layer_norm", "weight", weight, {cols}, acc, x.device());
@@ -87,7 +90,7 @@ Var layer_norm(const Var& x, const Var& weight, const Var& bias, double eps) {
 
 Var l2_normalize(const Var& x, double eps) {
   check_input("l2_normalize", x, 1);
-  JX_CHECK(eps > 0, "l2_normalize: eps: expected a positive number, got ", eps);
+  JX_CHECK(eps > 0 && std::isfinite(eps), "l2_normalize: eps: expected a positive number, got ", eps);
   const int64_t cols = x.size(-1);
   const Tensor rows = as_rows(x.value());
   Tensor y = Tensor::empty(x.dims(), x.dtype(), x.device());

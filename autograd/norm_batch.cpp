@@ -149,6 +149,7 @@ Var batch_norm_typed(const Var& x, const Var& weight, const Var& bias, BatchNorm
 Var batch_norm(const Var& x, const Var& weight, const Var& bias, BatchNormState& state, bool training,
                double eps, Act act, const Var& residual, int64_t groups) {
   check_input("batch_norm", x, 2);
+  check_eps("batch_norm", eps);
   const int64_t channels = x.size(-1), rows = channels ? x.numel() / channels : 0;
   const DType acc = acc_dtype(x.dtype());
   const Tensor w = checked_param("batch_norm", "weight", weight, {channels}, acc, x.device());

@@ -54,6 +54,7 @@ void group_norm_backward(Backward& b, int64_t groups) {
 
 Var rms_norm(const Var& x, const Var& weight, double eps) {
   check_input("rms_norm", x, 1);
+  check_eps("rms_norm", eps);
   const int64_t cols = x.size(-1);
   const Tensor w = checked_param("rms_norm", "weight", weight, {cols}, acc_dtype(x.dtype()), x.device());
   const Tensor rows = as_rows(x.value());
@@ -72,6 +73,7 @@ Var rms_norm(const Var& x, const Var& weight, double eps) {
 
 Var group_norm(const Var& x, int64_t groups, const Var& weight, const Var& bias, double eps) {
   check_input("group_norm", x, 2);
+  check_eps("group_norm", eps);
   const int64_t channels = x.size(-1), n = x.size(0);
   JX_CHECK(groups >= 1 && channels % groups == 0, "group_norm: groups: ", groups, " do not divide ", channels,
            " channels");

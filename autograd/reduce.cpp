@@ -22,7 +22,11 @@ struct Layout {
 
 Layout layout_of(const char* op, const Dims& x, const std::vector<int>& dims) {
   bool reduced[kMaxDims] = {};
-  for (int d : dims) reduced[wrap_dim(d, x.size(), op)] = true;
+  for (int d : dims) {
+    bool& one = reduced[wrap_dim(d, x.size(), op)];
+    JX_CHECK(!one, op, ": dims: dimension ", d, " of ", x, " is given twice");
+    one = true;
+  }
   if (dims.empty()) std::fill(reduced, reduced + x.size(), true);
   int first = -1, last = -1;
   for (int i = 0; i < x.size(); ++i) {

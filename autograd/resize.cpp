@@ -7,6 +7,8 @@ namespace juxta {
 
 namespace {
 
+constexpr int64_t kMaxSide = (1 << 28) - 1;  // positions are 32-bit in the tables
+
 // The tables behind a ResizeAxis.
 struct AxisTables {
   Tensor index;     // i32: low [out], high [out], first [in], last [in]
@@ -56,8 +58,8 @@ Var resize_bilinear(const Var& x, int64_t height, int64_t width) {
   check_input("resize_bilinear", x, 0);
   JX_CHECK(x.ndim() == 4 && x.size(1) > 0 && x.size(2) > 0, "resize_bilinear: x: expected [N, H, W, C], got ",
            x);
-  JX_CHECK(height >= 1 && width >= 1 && std::max(height, width) < 1 << 28,
-           "resize_bilinear: size: expected at least 1x1, got ", height, "x", width);
+  JX_CHECK(height >= 1 && width >= 1 && std::max(height, width) <= kMaxSide,
+           "resize_bilinear: size: expected sides from 1 to ", kMaxSide, ", got ", height, "x", width);
   const Tensor in = x.value().contiguous();
   Tensor y = Tensor::empty({x.size(0), height, width, x.size(3)}, x.dtype(), x.device());
   const AxisTables rows = make_axis(x.size(1), height), cols = make_axis(x.size(2), width);

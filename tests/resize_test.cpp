@@ -53,6 +53,11 @@ TEST(Resize, ErrorsNameOpArgumentAndShapes) {
   expect_error([] { resize_bilinear(Var(Tensor::zeros({1, 2, 4, 3})), 0, 2); }, {"resize_bilinear", "0x2"});
   expect_error(
       [] {
+        resize_bilinear(Var(Tensor::zeros({1, 2, 4, 3})), int64_t{1} << 40, int64_t{1} << 40);
+      },
+      {"resize_bilinear", "1 to 268435455", "1099511627776x1099511627776"});
+  expect_error(
+      [] {
         resize_bilinear(Var(Tensor::zeros({1, 0, 4, 3})), 2, 2);
       },
       {"resize_bilinear", "[1, 0, 4, 3]"});
