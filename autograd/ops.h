@@ -66,12 +66,13 @@ Var amax(const Var& x, const std::vector<int>& dims = {},
 Var amin(const Var& x, const std::vector<int>& dims = {}, bool keepdim = false);
 Var norm(const Var& x, const std::vector<int>& dims = {}, bool keepdim = false);  // L2 norm; gradient 0 at 0
 Var cumsum(const Var& x, int dim);
-Tensor argmax(const Tensor& x, int dim, bool keepdim = false);  // i64; first of ties
+Tensor argmax(const Tensor& x, int dim, bool keepdim = false);  // i64; first of ties; NaN is the largest
 struct TopK {
   Var values;
   Tensor indices;
 };
-TopK topk(const Var& x, int64_t k);  // k largest of the last axis, descending; ties by lower index
+// k largest of the last axis, descending; ties by lower index; NaN is larger than any number
+TopK topk(const Var& x, int64_t k);
 
 // ---- shape.cpp. Views where memory allows.
 Var reshape(const Var& x, Dims dims);  // one size may be -1

@@ -27,7 +27,8 @@ JX_HD A gelu_tanh_arg(A x) {  // sqrt(2 / pi) (x + 0.044715 x^3)
   return A(0.79788456080286536) * x * (A(1) + A(0.044715) * x * x);
 }
 template <class A>
-JX_HD A gelu_tanh_grad(A x) {  // of x s(2 u): s + x s (1 - s) 2 u'
+JX_HD A gelu_tanh_grad(A x) {                       // of x s(2 u): s + x s (1 - s) 2 u'
+  x = x < A(-30) ? A(-30) : x > A(30) ? A(30) : x;  // there s is 0 or 1 already, and x^2 below stays finite
   const A s = sigmoid(A(2) * gelu_tanh_arg(x));
   return s + x * s * (A(1) - s) * A(1.5957691216057307) * (A(1) + A(3 * 0.044715) * x * x);
 }

@@ -5,7 +5,7 @@
 //   sum           y[o, i] = sum_r x[o, r, i];   maximum, minimum likewise (a NaN wins)
 //   extreme_bwd   dx[o, r, i] = dy[o, i] / (number of ties) where x[o, r, i] == y[o, i], else 0
 //   cumsum        y[r, c] = sum_{k <= c} x[r, k];   its gradient is the cumulative sum from the right
-//   topk          the k largest of each row, descending; ties by the lower index
+//   topk          the k largest of each row, descending; ties by the lower index; NaN above all numbers
 //
 // Long axes are reduced in two steps: chunks of `chunk` elements first (items of the entry's range are
 // (outer, chunk) pairs), then the chunk results in order. The chunk is a function of the shape alone, so the
@@ -124,11 +124,17 @@ void cumsum(const RowScan<T>& a, int64_t row, int64_t row_end) {
   }
 }
 
+// The order of topk: a NaN is larger than any number, as in PyTorch, so that it is seen and not lost.
+template <class A>
+bool beats(A a, A b) {
+  return a > b || (a != a && b == b);
+}
+
 // Insertion into the k best so far, kept in descending order; a later equal value goes behind.
 template <class T>
 void topk_insert(T* values, int64_t* indices, int64_t held, int64_t k, T value, int64_t index) {
   int64_t at = held < k ? held : k - 1;
-  for (; at > 0 && static_cast<Acc<T>>(values[at - 1]) < static_cast<Acc<T>>(value); --at) {
+  for (; at > 0 && beats(static_cast<Acc<T>>(value), static_cast<Acc<T>>(values[at - 1])); --at) {
     values[at] = values[at - 1];
     indices[at] = indices[at - 1];
   }
@@ -143,7 +149,7 @@ void topk(const TopKArgs<T>& a, int64_t row, int64_t row_end) {
     int64_t* indices = a.indices + r * a.k;
     for (int64_t c = 0; c < a.cols; ++c) {
       const T v = a.x[r * a.cols + c];
-      if (c < a.k || static_cast<Acc<T>>(v) > static_cast<Acc<T>>(values[a.k - 1]))
+      if (c < a.k || beats(static_cast<Acc<T>>(v), static_cast<Acc<T>>(values[a.k - 1])))
         topk_insert(values, indices, c, a.k, v, c);
     }
   }

@@ -117,10 +117,12 @@ void cumsum(const RowScan<T>& a, int64_t row, int64_t row_end) {
   }
 }
 
+JX_INLINE bool beats(float a, float b) { return a > b || (a != a && b == b); }
+
 template <class T>
 JX_INLINE void insert(T* values, int64_t* indices, int64_t held, int64_t k, T value, int64_t index) {
   int64_t at = held < k ? held : k - 1;
-  for (; at > 0 && static_cast<float>(values[at - 1]) < static_cast<float>(value); --at) {
+  for (; at > 0 && beats(static_cast<float>(value), static_cast<float>(values[at - 1])); --at) {
     values[at] = values[at - 1];
     indices[at] = indices[at - 1];
   }
@@ -144,13 +146,14 @@ void topk(const TopKArgs<T>& a, int64_t row, int64_t row_end) {
     for (int64_t c = 0; c < a.k; ++c) insert(values, indices, c, a.k, x[c], c);
     int64_t c = a.k;
     for (; c + kWidth <= a.cols; c += kWidth) {
-      if (!any(load(x + c) > F32(static_cast<float>(values[a.k - 1])))) continue;
+      const F32 v = load(x + c);
+      if (!any((v > F32(static_cast<float>(values[a.k - 1]))) | (v != v))) continue;
       for (int64_t i = c; i < c + kWidth; ++i)
-        if (static_cast<float>(x[i]) > static_cast<float>(values[a.k - 1]))
+        if (beats(static_cast<float>(x[i]), static_cast<float>(values[a.k - 1])))
           insert(values, indices, i, a.k, x[i], i);
     }
     for (; c < a.cols; ++c)
-      if (static_cast<float>(x[c]) > static_cast<float>(values[a.k - 1]))
+      if (beats(static_cast<float>(x[c]), static_cast<float>(values[a.k - 1])))
         insert(values, indices, c, a.k, x[c], c);
   }
 }

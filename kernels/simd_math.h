@@ -162,6 +162,7 @@ JX_INLINE F32 gelu_grad(F32 x) {
 // 0.5 x (1 + tanh u) = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3).
 JX_INLINE F32 gelu_tanh(F32 x) { return x * sigmoid(x * fma(x * x, F32(0.0713548163f), F32(1.59576912f))); }
 JX_INLINE F32 gelu_tanh_grad(F32 x) {
+  x = min(F32(30.0f), max(F32(-30.0f), x));  // there s is 0 or 1 already, and x^2 below stays finite
   const F32 s2 = x * x, s = sigmoid(x * fma(s2, F32(0.0713548163f), F32(1.59576912f)));
   return fma(x * s * (F32(1.0f) - s), fma(s2, F32(0.214064449f), F32(1.59576912f)), s);
 }

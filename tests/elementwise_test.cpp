@@ -380,6 +380,17 @@ TEST(Elementwise, EmptyTensors) {
   EXPECT_EQ(max_abs(b.grad()), 0.0);
 }
 
+TEST(Elementwise, GeluTanhIsFlatFarOut) {
+  for_every_table([](DType d, Device device) {
+    const Var x = Var::leaf(Tensor::from<double>({-1e30, -1e5, 1e5, 1e30}, {4}).to(d).to(device));
+    const Var y = gelu_tanh(x);
+    backward(y);
+    EXPECT_TRUE(same_bits(x.grad().to(kCpu).to(DType::f64), Tensor::from<double>({0, 0, 1, 1}, {4})))
+        << print(x.grad());
+    EXPECT_EQ(max_abs_diff(y.value().slice(0, 2, 4), x.value().slice(0, 2, 4)), 0.0);
+  });
+}
+
 TEST(Elementwise, ErrorsNameOpArgumentAndShapes) {
   const Var x(Tensor::zeros({2, 8}));
   Rng rng(0, "test");

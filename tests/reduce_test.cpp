@@ -110,9 +110,23 @@ TEST(Reduce, TopKIsDescendingWithTiesByIndex) {
             1.0);
 }
 
+TEST(Reduce, TopKAndArgmaxTakeNaNForTheLargest) {
+  for_every_table([](DType d, Device device) {
+    Tensor x = Tensor::zeros({2, 40}, DType::f64);
+    auto* p = x.write<double>("test");
+    p[37] = NAN, p[3] = 5, p[38] = INFINITY;
+    p[40] = NAN, p[79] = NAN, p[60] = 1;
+    const Tensor in = x.to(d).to(device), best = topk(Var(in), 3).indices.to(kCpu);
+    EXPECT_TRUE(same_bits(best, Tensor::from<int64_t>({37, 38, 3, 0, 39, 20}, {2, 3}))) << print(best);
+    EXPECT_TRUE(same_bits(argmax(in, 1).to(kCpu), Tensor::from<int64_t>({37, 0}, {2})));
+  });
+}
+
 TEST(Reduce, ErrorsAndEmptyInputs) {
   const Var x(Tensor::zeros({2, 3}));
   expect_error([&] { sum(x, {2}); }, {"sum", "dimension 2"});
+  expect_error([&] { sum(x, {0, 0}); }, {"sum", "dims", "dimension 0", "[2, 3]", "twice"});
+  expect_error([&] { variance(x, {1, -1}); }, {"variance", "dimension -1", "twice"});
   expect_error([&] { topk(x, 4); }, {"topk", "1 to 3", "4"});
   expect_error([&] { amax(Var(Tensor::empty({0, 3}))); }, {"amax", "no elements"});
   expect_error([&] { mean(Var(Tensor::empty({0}))); }, {"mean", "no elements"});
