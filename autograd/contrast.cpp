@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "autograd/contrast_relation.h"
+#include "autograd/ops.h"
 #include "autograd/record.h"
 #include "autograd/rule.h"
 
@@ -318,6 +319,7 @@ ContrastResult contrast_typed(Plan plan, const ContrastRelation& relation, std::
   const ContrastSide<T> row_side = side_of<T>(plan, get, true), column_side = side_of<T>(plan, get, false);
   double reach = norms(plan, row_side, get(kTemperature), device, slot(kRowInverse), slot(kRowScale));
   reach *= norms(plan, column_side, Tensor(), device, slot(kColumnInverse), slot(kColumnScale));
+  if (plan.normalize && !std::isfinite(reach)) return {};  // squares overflow; contrast_any helps itself
   if (!plan.normalize) slot(kRowInverse) = slot(kColumnInverse) = Tensor();
   const double margin = std::abs(plan.margin) / smallest_of<A>(get(kTemperature));
   // |s_ij| <= |r_i| a_i |c_j| b_j (Cauchy-Schwarz), and the margin shifts positives.
@@ -359,10 +361,6 @@ ContrastResult contrast_typed(Plan plan, const ContrastRelation& relation, std::
   if (plan.two_way) r.column_lse = y[3], r.column_positive = y[4], r.column_count = outputs[5];
   return r;
 }
-
-}  // namespace
-
-namespace {
 
 // Checks the parts of one side, appends them to `saved` in rows form and returns how many rows they have.
 int64_t add_parts(const char* op, const char* side, std::span<const Var> parts, const Var& like,
@@ -451,8 +449,16 @@ ContrastResult contrast_any(std::span<const Var> rows, std::span<const Var> colu
   for (const Var& v : rows) inputs.push_back(&v);
   for (int p = 0; p < plan.column_parts; ++p) inputs.push_back(&columns[static_cast<size_t>(p)]);
   inputs.push_back(&temperature);
-  return dispatch_float(rows[0].dtype(), o.op,
-                        [&]<class T>() { return contrast_typed<T>(plan, r, inputs, saved); });
+  const ContrastResult y = dispatch_float(
+      rows[0].dtype(), o.op, [&]<class T>() { return contrast_typed<T>(plan, r, inputs, saved); });
+  if (y.lse.defined()) return y;
+  // Rows so long that their squares overflow: l2_normalize takes their size out before it squares.
+  ContrastOptions plain = o;
+  plain.normalize = false;
+  std::vector<Var> unit_rows, unit_columns;
+  for (const Var& v : rows) unit_rows.push_back(l2_normalize(v, o.eps));
+  for (const Var& v : columns) unit_columns.push_back(l2_normalize(v, o.eps));
+  return contrast_any(unit_rows, unit_columns, temperature, plain, known, symmetric);
 }
 
 }  // namespace

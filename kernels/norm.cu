@@ -80,7 +80,13 @@ __global__ void l2_normalize_fwd_row_per_block(L2NormalizeFwd<T> a, int64_t firs
   float sum = 0;
   for (int64_t c = threadIdx.x; c < a.cols; c += blockDim.x) sum += value(x + c) * value(x + c);
   const float norm = sqrtf(block_sum(sum, scratch)), eps = static_cast<float>(a.eps);
-  const float inv = 1.0f / (norm > eps ? norm : eps);
+  float inv = 1.0f / (norm > eps ? norm : eps);
+  if (norm > 3.4e38f) {  // the squares overflow: scaled down first; the whole block comes here together
+    sum = 0;
+    for (int64_t c = threadIdx.x; c < a.cols; c += blockDim.x)
+      sum += value(x + c) * 0x1p-80f * (value(x + c) * 0x1p-80f);
+    inv = 0x1p-80f / sqrtf(block_sum(sum, scratch));
+  }
   for (int64_t c = threadIdx.x; c < a.cols; c += blockDim.x) st(a.y + r * a.cols + c, T(value(x + c) * inv));
   if (threadIdx.x == 0) st(a.inv + r, inv);
 }

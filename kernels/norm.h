@@ -12,12 +12,14 @@
 //
 // L2 normalisation (x / max(|x|, eps), as torch.nn.functional.normalize; eps 1e-12):
 //   inv = 1 / max(|x|, eps),  y = x inv;  dx = inv (dy - y (y . dy)), without the second term where |x| <=
-//   eps. Saved: y, inv, and whether the row was clamped (inv == 1/eps).
+//   eps. Saved: y, inv, and whether the row was clamped (inv == 1/eps). Rows whose squares overflow are
+//   scaled down before they are squared.
 //
 // dweight and dbias are summed in two steps so that the bits do not depend on the thread count: each chunk of
 // `chunk` rows writes one row of partial sums, then column_sum adds the rows in order.
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "kernels/norm_batch.h"
 #include "kernels/norm_group.h"
@@ -156,6 +158,20 @@ void layer_norm_bwd(const LayerNormBwd<T>& a, int64_t chunk, int64_t chunk_end) 
   }
 }
 
+// 1 / |x| of a row whose squares overflow, 0 when an element is infinite. A power of two leaves the digits,
+// and what underflows is nothing beside such a norm.
+template <class T>
+Acc<T> inverse_of_huge_norm(const T* x, int64_t cols) {
+  using A = Acc<T>;
+  const A scale = static_cast<A>(sizeof(A) == 4 ? 0x1p-80 : 0x1p-600);
+  A sum = 0;
+  for (int64_t c = 0; c < cols; ++c) {
+    const A v = static_cast<A>(x[c]) * scale;
+    sum += v * v;
+  }
+  return scale / std::sqrt(sum);
+}
+
 template <class T>
 void l2_normalize_fwd(const L2NormalizeFwd<T>& a, int64_t row, int64_t row_end) {
   using A = Acc<T>;
@@ -165,6 +181,7 @@ void l2_normalize_fwd(const L2NormalizeFwd<T>& a, int64_t row, int64_t row_end) 
     for (int64_t c = 0; c < a.cols; ++c) sum += static_cast<A>(x[c]) * static_cast<A>(x[c]);
     const A norm = std::sqrt(sum), eps = static_cast<A>(a.eps);
     a.inv[r] = A(1) / (norm > eps ? norm : eps);
+    if (norm > std::numeric_limits<A>::max()) a.inv[r] = inverse_of_huge_norm(x, a.cols);
     for (int64_t c = 0; c < a.cols; ++c)
       a.y[r * a.cols + c] = static_cast<T>(static_cast<A>(x[c]) * a.inv[r]);
   }

@@ -89,6 +89,16 @@ void layer_norm_bwd(const LayerNormBwd<T>& a, int64_t chunk, int64_t chunk_end) 
   }
 }
 
+// 1 / |x| of a row whose squares overflow, 0 when an element is infinite.
+template <class T>
+[[gnu::noinline]] float inverse_of_huge_norm(const T* x, int64_t cols) {
+  constexpr float kScale = 0x1p-80f;
+  return kScale / __builtin_sqrtf(row_sum(cols, [x](int64_t i, int n) {
+           const F32 v = load_part(x + i, n) * F32(kScale);
+           return v * v;
+         }));
+}
+
 template <class T>
 void l2_normalize_fwd(const L2NormalizeFwd<T>& a, int64_t row, int64_t row_end) {
   for (int64_t r = row; r < row_end; ++r) {
@@ -98,7 +108,7 @@ void l2_normalize_fwd(const L2NormalizeFwd<T>& a, int64_t row, int64_t row_end) 
       return v * v;
     }));
     const float eps = static_cast<float>(a.eps);
-    a.inv[r] = 1.0f / (norm > eps ? norm : eps);
+    a.inv[r] = norm > __FLT_MAX__ ? inverse_of_huge_norm(x, a.cols) : 1.0f / (norm > eps ? norm : eps);
     const F32 inv(a.inv[r]);
     for_lanes(a.cols,
               [&](int64_t i, int n) { store_part(a.y + r * a.cols + i, load_part(x + i, n) * inv, n); });

@@ -121,7 +121,13 @@ double chunk_squares(const float* x, const OptimChunk& c) {
       const F32 v = load_part(x + b + i, n);
       sum = fma(v, v, sum);
     });
-    total += static_cast<double>(reduce_add(sum));
+    const float squares = reduce_add(sum);
+    if (squares <= __FLT_MAX__) {
+      total += static_cast<double>(squares);
+      continue;
+    }
+    for (int64_t i = b; i < b + count; ++i)  // gradients about to be clipped may be huge and yet finite
+      total += static_cast<double>(x[i]) * static_cast<double>(x[i]);
   }
   return total;
 }

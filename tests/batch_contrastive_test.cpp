@@ -15,6 +15,12 @@ namespace {
 
 using ssl::Loss;
 
+// How far loss(a, b, symmetric) is from the mean of both directions.
+template <class F>
+double off_the_mean(const Var& a, const Var& b, F loss) {
+  return std::abs(loss(a, b, true) - (loss(a, b, false) + loss(b, a, false)) / 2);
+}
+
 TEST(BatchContrastive, SymmetricWithAQueueIsTheMeanOfBothDirections) {
   const Var queue = l2_normalize(Var(normal({5, 6}, 3)));
   for (const ssl::Negatives negatives : {ssl::Negatives::queue, ssl::Negatives::both}) {
@@ -22,7 +28,16 @@ TEST(BatchContrastive, SymmetricWithAQueueIsTheMeanOfBothDirections) {
       return ssl::info_nce(query, key, queue, {.negatives = negatives, .symmetric = symmetric}).loss;
     };
     const Var a(normal({5, 6}, 1)), b(normal({5, 6}, 2));
-    EXPECT_NEAR(value(a, b, true).item(), (value(a, b, false).item() + value(b, a, false).item()) / 2, 1e-12);
+    const auto number = [&](const Var& query, const Var& key, bool symmetric) {
+      return value(query, key, symmetric).item();
+    };
+    EXPECT_LT(off_the_mean(a, b, number), 1e-12);
+    // The mutants of this file: one direction alone, and the sum of both.
+    EXPECT_GT(off_the_mean(a, b, [&](const Var& q, const Var& k, bool) { return number(q, k, false); }),
+              1e-6);
+    EXPECT_GT(
+        off_the_mean(a, b, [&](const Var& q, const Var& k, bool s) { return (s ? 2 : 1) * number(q, k, s); }),
+        1e-6);
     // the query learns in both directions, the key in neither
     const Var q = Var::leaf(a.value().clone()), k = Var::leaf(b.value().clone());
     backward(value(q, k, true));
@@ -77,6 +92,29 @@ TEST(BatchContrastive, RelationsOfLongQueuesGoByBlocks) {
   const std::vector<Var> parts{affine(Var(first_grad), 700.0 / 1500, 0),
                                affine(Var(second_grad), 800.0 / 1500, 0)};
   EXPECT_LT(max_abs_diff(whole_grad, cat(parts, 0).value()), 1e-14);
+}
+
+// Cosines do not know the length of their rows, also where its square is beyond single precision.
+TEST(BatchContrastive, HugeRowsAreAsGoodAsOthers) {
+  const auto run = [](double scale, bool queued) {
+    const auto leaf = [&](uint64_t seed) {
+      return Var::leaf(affine(Var(normal({6, 5}, seed)), scale, 0.0).value().to(DType::f32));
+    };
+    const Var a = leaf(1), b = leaf(2), queue(l2_normalize(Var(normal({7, 5}, 3).to(DType::f32))));
+    const Var loss = queued ? ssl::info_nce(a, b, queue).loss : ssl::nt_xent(a, b).loss;
+    backward(loss);
+    return std::pair(loss.item(), affine(Var(a.grad().to(DType::f64)), scale, 0.0).value());
+  };
+  for (const bool queued : {false, true})
+    for (const int table : cpu_tables()) {
+      const ForceTable force(table);
+      const auto [want, want_grad] = run(1, queued);
+      for (const double scale : {1e18, 1e20, 1e30}) {
+        const auto [loss, gradient] = run(scale, queued);
+        EXPECT_NEAR(loss, want, 1e-5) << table_name(table) << " " << scale;
+        EXPECT_LT(max_abs_diff(gradient, want_grad), 1e-5) << table_name(table) << " " << scale;
+      }
+    }
 }
 
 // The largest cosine, not the largest product.

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cmath>
+
 #include "tests/harness.h"
 
 namespace juxta::test {
@@ -67,12 +70,48 @@ TEST(Norm, L2NormalizeOfZeroIsZeroWithFiniteGradient) {
   EXPECT_NEAR(x.grad().at({0, 0}), 1e12, 1e6);
 }
 
+// Rows whose squares overflow are as good as others.
+TEST(Norm, L2NormalizeOfHugeRows) {
+  for (const DType d : {DType::f32, DType::bf16, DType::f64}) {
+    const double scale = d == DType::f64 ? 1e300 : 1e30, tolerance = d == DType::bf16 ? 1e-2 : 1e-6;
+    for (const int table : cpu_tables()) {
+      const ForceTable force(table);
+      for (const int64_t cols : {3, 5, 16, 67}) {
+        const Tensor plain = normal({3, cols}, 1), dy = normal({3, cols}, 2).to(d);
+        const Var small = Var::leaf(plain.to(d)),
+                  large = Var::leaf(affine(Var(plain), scale, 0.0).value().to(d));
+        const Var y = l2_normalize(large), want = l2_normalize(small);
+        EXPECT_LE(max_abs_diff(y.value(), want.value()), tolerance)
+            << name_of(d) << " " << table_name(table) << cols;
+        backward(std::span(&y, 1), std::span(&dy, 1));
+        backward(std::span(&want, 1), std::span(&dy, 1));
+        const Tensor back = affine(Var(large.grad().to(DType::f64)), scale, 0.0).value();
+        EXPECT_LE(max_abs_diff(back, small.grad()), 4 * tolerance * std::max(1.0, max_abs(small.grad())))
+            << name_of(d) << " " << table_name(table) << " " << cols;
+      }
+      Tensor endless = Tensor::full({1, 3}, 2.0, DType::f64);
+      endless.write<double>("test")[1] = INFINITY;
+      EXPECT_EQ(l2_normalize(Var(endless.to(d))).value().at({0, 0}), 0.0);
+    }
+  }
+}
+
 TEST(Norm, EmptyInputsGiveEmptyOutputs) {
   const Var x = Var::leaf(Tensor::empty({0, 8}));
   const Var y = layer_norm(x, Var(), Var());
   EXPECT_EQ(y.dims(), Dims({0, 8}));
   backward(y);
   EXPECT_EQ(x.grad().dims(), Dims({0, 8}));
+}
+
+// Rows without columns are rows all the same: nothing to normalise, parameters of no elements.
+TEST(Norm, RowsWithoutColumns) {
+  const Var x = Var::leaf(Tensor::empty({2, 3, 0})), none = Var::leaf(Tensor::empty({0}));
+  for (const Var& y : {layer_norm(x, none, none), rms_norm(x, none), l2_normalize(x)}) {
+    EXPECT_EQ(y.dims(), x.dims());
+    backward(y);
+    EXPECT_EQ(x.grad().dims(), x.dims());
+  }
 }
 
 TEST(Norm, ErrorsNameOpArgumentAndShapes) {
@@ -82,6 +121,14 @@ TEST(Norm, ErrorsNameOpArgumentAndShapes) {
   expect_error([&] { layer_norm(x, Var(), Var(Tensor::zeros({8}, DType::f64))); }, {"bias", "f32", "f64"});
   expect_error([&] { layer_norm(Var(Tensor::arange(4)), Var(), Var()); }, {"layer_norm", "i64"});
   expect_error([&] { l2_normalize(x, -1.0); }, {"l2_normalize", "eps", "-1"});
+  expect_error([&] { l2_normalize(x, INFINITY); }, {"l2_normalize", "eps", "inf"});
+  BatchNormState none;
+  for (const double eps : {-1.0, -1e-5, static_cast<double>(NAN)}) {
+    expect_error([&] { layer_norm(x, Var(), Var(), eps); }, {"layer_norm", "eps", "at least 0"});
+    expect_error([&] { rms_norm(x, Var(), eps); }, {"rms_norm", "eps", "at least 0"});
+    expect_error([&] { group_norm(x, 2, Var(), Var(), eps); }, {"group_norm", "eps", "at least 0"});
+    expect_error([&] { batch_norm(x, Var(), Var(), none, true, eps); }, {"batch_norm", "eps", "at least 0"});
+  }
 }
 
 // The mutant of this file: a layer norm whose gradient forgets the mean of g.
