@@ -53,6 +53,8 @@ Tensor truncated_normal(Dims dims, double stddev, Rng& rng, double cut) {
 }
 
 Tensor kaiming_normal_fan_out(Dims dims, Rng& rng) {
+  JX_CHECK(dims.size() >= 2 && numel(dims) > 0,
+           "kaiming_normal_fan_out: expected a weight [O, I, ..] with elements, got ", dims);
   const int64_t fan_out = numel(dims) / dims[1];
   return normal(dims, std::sqrt(2.0 / static_cast<double>(fan_out)), rng);
 }

@@ -8,21 +8,34 @@ namespace {
 Parameter ones(int64_t n) { return Parameter(Tensor::full({n}, 1.0)); }
 Parameter zeros(int64_t n) { return Parameter(Tensor::zeros({n})); }
 
+// `n` itself, so that initialisers can check.
+int64_t check_size(const char* layer, const char* what, int64_t n) {
+  JX_CHECK(n >= 1, layer, ": ", what, ": expected at least 1, got ", n);
+  return n;
+}
+// Channels, kernel and groups of a convolution.
+void check_conv(const char* layer, int64_t in, int64_t out, int64_t kernel, int64_t groups) {
+  check_size(layer, "in", in), check_size(layer, "out", out);
+  check_size(layer, "kernel", kernel), check_size(layer, "groups", groups);
+  JX_CHECK(in % groups == 0 && out % groups == 0, layer, ": ", in, " -> ", out,
+           " channels do not divide into ", groups, " groups");
+}
+
 Rng& stream(const Ctx& ctx, const char* who) {
   JX_CHECK(ctx.rng, who, ": training needs a random stream in Ctx::rng");
   return *ctx.rng;
 }
 }  // namespace
 
-Linear::Linear(int64_t in, int64_t out, bool with_bias, Rng& init)
-    : weight(torch_default({out, in}, in, init)) {
+Linear::Linear(int64_t in, int64_t out, bool with_bias, Rng& init) {
+  check_size("Linear", "in", in), check_size("Linear", "out", out);
+  weight = Parameter(torch_default({out, in}, in, init));
   if (with_bias) bias = Parameter(torch_default({out}, in, init));
 }
 
 Conv2d::Conv2d(int64_t in, int64_t out, int64_t kernel, const ConvOptions& o, bool with_bias, Rng& init)
     : options(o) {
-  JX_CHECK(in % o.groups == 0 && out % o.groups == 0, "Conv2d: ", in, " -> ", out,
-           " channels do not divide into ", o.groups, " groups");
+  check_conv("Conv2d", in, out, kernel, o.groups);
   const int64_t fan_in = in / o.groups * kernel * kernel;
   weight = Parameter(torch_default({out, in / o.groups, kernel, kernel}, fan_in, init));
   if (with_bias) bias = Parameter(torch_default({out}, fan_in, init));
@@ -30,14 +43,14 @@ Conv2d::Conv2d(int64_t in, int64_t out, int64_t kernel, const ConvOptions& o, bo
 
 Conv1d::Conv1d(int64_t in, int64_t out, int64_t kernel, const ConvOptions& o, bool with_bias, Rng& init)
     : options(o) {
-  JX_CHECK(in % o.groups == 0 && out % o.groups == 0, "Conv1d: ", in, " -> ", out,
-           " channels do not divide into ", o.groups, " groups");
+  check_conv("Conv1d", in, out, kernel, o.groups);
   const int64_t fan_in = in / o.groups * kernel;
   weight = Parameter(torch_default({out, in / o.groups, kernel}, fan_in, init));
   if (with_bias) bias = Parameter(torch_default({out}, fan_in, init));
 }
 
 BatchNorm::BatchNorm(int64_t channels, bool affine) {
+  check_size("BatchNorm", "channels", channels);
   if (affine) {
     weight = ones(channels);
     bias = zeros(channels);
@@ -60,15 +73,17 @@ void BatchNorm::visit(Visitor& v) {
 }
 
 LayerNorm::LayerNorm(int64_t channels, double epsilon)
-    : weight(ones(channels)), bias(zeros(channels)), eps(epsilon) {}
+    : weight(ones(check_size("LayerNorm", "channels", channels))), bias(zeros(channels)), eps(epsilon) {}
 
-GroupNorm::GroupNorm(int64_t g, int64_t channels) : weight(ones(channels)), bias(zeros(channels)), groups(g) {
+GroupNorm::GroupNorm(int64_t g, int64_t channels)
+    : weight(ones(check_size("GroupNorm", "channels", channels))), bias(zeros(channels)), groups(g) {
   JX_CHECK(g > 0 && channels % g == 0, "GroupNorm: ", channels, " channels do not divide into ", g,
            " groups");
 }
 
 Embedding::Embedding(int64_t rows, int64_t channels, double stddev, Rng& init)
-    : weight(normal({rows, channels}, stddev, init)) {}
+    : weight(normal({check_size("Embedding", "rows", rows), check_size("Embedding", "channels", channels)},
+                    stddev, init)) {}
 
 Var Dropout::operator()(const Var& x, const Ctx& ctx) const {
   return p > 0 && ctx.training ? dropout(x, p, stream(ctx, "dropout"), true) : x;
@@ -77,7 +92,8 @@ Var DropPath::operator()(const Var& x, const Ctx& ctx) const {
   return p > 0 && ctx.training ? drop_path(x, p, stream(ctx, "drop_path"), true) : x;
 }
 
-LayerScale::LayerScale(int64_t channels, double value) : gamma(Tensor::full({channels}, value)) {}
+LayerScale::LayerScale(int64_t channels, double value)
+    : gamma(Tensor::full({check_size("LayerScale", "channels", channels)}, value)) {}
 
 Attention::Attention(int64_t dim, int64_t n_heads, bool qkv_bias, double drop, Rng& init)
     : qkv(dim, 3 * dim, qkv_bias, init), proj(dim, dim, true, init), heads(n_heads), proj_drop{drop} {
