@@ -1,8 +1,10 @@
 // The augment kernels: every ISA against the reference, and the reference against what each step must do.
 #include "kernels/augment.h"
 
+#include <cmath>
 #include <cstring>
 
+#include "tensor/parallel.h"
 #include "tests/harness.h"
 
 namespace juxta::test {
@@ -123,6 +125,48 @@ TEST(Augment, GreyHueAndBlurKeepWhatTheyMust) {
   float sum = v.taps_w[0];
   for (int k = 1; k <= v.radius_w; ++k) sum += 2 * v.taps_w[k];
   EXPECT_NEAR(sum, 1.0f, 1e-6f);
+}
+
+// Several views in one call, and calls from several threads, give the bits of one view at a time.
+TEST(Augment, ViewsOfOneCallDoNotDisturbEachOther) {
+  Job j = job(3);
+  std::vector<ViewParams> views;
+  for (int i = 0; i < 7; ++i) {
+    ViewParams v = j.view;
+    v.x = 0.5f * static_cast<float>(i), v.w = 17.0f - static_cast<float>(i), v.flip = i % 2 == 1;
+    v.jitter = i % 3 == 0, v.contrast = 0.8f, v.hue = 0.05f, v.grey = i == 4;
+    v.blur = i % 3 == 1 ? 0.9f : 0.0f, v.solarize = i == 5 ? 0.4f : 2.0f;
+    v.image = j.image.data();
+    prepare_view(v, j.side_h, j.side_w);
+    views.push_back(v);
+  }
+  const int64_t one = j.side_h * j.side_w * 3, n = static_cast<int64_t>(views.size());
+  // A run of views per call, each call with a scratch of its own as the loader's threads have.
+  const auto render_all = [&](int64_t per_call) {
+    std::vector<float> out(static_cast<size_t>(n * one), NAN);
+    const AugmentTable& table = augment_tables().on(kCpu);  // ForceTable is this thread's
+    parallel_for(n, per_call, [&](int64_t begin, int64_t end) {
+      std::vector<float> scratch(static_cast<size_t>(AugmentArgs::scratch_floats(j.side_h, j.side_w, 3)),
+                                 NAN);
+      const AugmentArgs args{views.data(), out.data(), scratch.data(), j.side_h,
+                             j.side_w,     3,          nullptr,        nullptr};
+      table.view(args, begin, end);
+    });
+    return out;
+  };
+  const int before = num_threads();
+  for (const int which : cpu_tables()) {
+    const ForceTable force(which);
+    set_num_threads(1);
+    const std::vector<float> alone = render_all(1);
+    for (const float v : alone) ASSERT_FALSE(std::isnan(v)) << table_name(which);
+    for (const int threads : {1, 3}) {
+      set_num_threads(threads);
+      for (const int64_t per_call : {int64_t{1}, int64_t{3}, n})
+        EXPECT_EQ(render_all(per_call), alone) << table_name(which) << " " << threads << " " << per_call;
+    }
+  }
+  set_num_threads(before);
 }
 
 // The mutant of this file: a view that was not flipped must differ from one that was.

@@ -3,7 +3,9 @@
 #include "kernels/optim.h"
 
 #include <cmath>
+#include <functional>
 
+#include "ssl/momentum/ema.h"
 #include "ssl/optim/optimizer.h"
 #include "ssl/optim/schedules.h"
 #include "tensor/parallel.h"
@@ -154,6 +156,72 @@ TEST(Optim, ClippingReachesStridedGradients) {
   const std::vector<nn::NamedParameter> named{{"w", &v}};
   clip_grad_norm(named, 1.0);
   EXPECT_NEAR(grad_norm(named), 1.0, 1e-5);
+}
+
+// Gradients whose squares overflow single precision are clipped, not wiped out.
+TEST(Optim, ClippingSurvivesHugeGradients) {
+  for (const int table : cpu_tables()) {
+    const ForceTable force(table);
+    Model m = make_model(DType::f32);
+    m.vars[0].set_grad(Tensor::full({40000}, 1e30));
+    EXPECT_NEAR(clip_grad_norm(m.named, 2.0) / 2e32, 1.0, 1e-6) << table_name(table);
+    EXPECT_NEAR(m.vars[0].grad().at({39999}), 0.01, 1e-7) << table_name(table);
+  }
+}
+
+// One tensor of several chunks and some of a few elements, through `update`: near the f64 result on every
+// table, with the same bits on any number of threads.
+void expect_steady(const char* what, const std::function<std::vector<Tensor>(DType)>& update) {
+  const std::vector<Tensor> truth = update(DType::f64);
+  const int before = num_threads();
+  for (const int table : cpu_tables()) {
+    const ForceTable force(table);
+    set_num_threads(1);
+    const std::vector<Tensor> one = update(DType::f32);
+    for (const int threads : {2, 3}) {
+      set_num_threads(threads);
+      const std::vector<Tensor> more = update(DType::f32);
+      for (size_t i = 0; i < one.size(); ++i)
+        EXPECT_TRUE(same_bits(one[i], more[i]))
+            << what << " " << table_name(table) << " " << threads << " " << i;
+    }
+    for (size_t i = 0; i < one.size(); ++i)
+      EXPECT_LE(max_abs_diff(one[i], truth[i]), 1e-6 * max_abs(truth[i]))
+          << what << " " << table_name(table) << " " << i;
+  }
+  set_num_threads(before);
+}
+
+TEST(Optim, EmaScaleAndClippingOnEveryTableAndThreadCount) {
+  const std::vector<int64_t> sizes{3 * kOptimChunk + 77, 1, 19, kOptimChunk};
+  const auto tensors = [&](DType d, uint64_t seed) {
+    std::vector<Tensor> list;
+    for (const int64_t n : sizes) list.push_back(normal({n}, seed++).to(DType::f32).to(d).clone());
+    return list;
+  };
+  expect_steady("ema", [&](DType d) {
+    std::vector<Tensor> teacher = tensors(d, 1);
+    ema_update(teacher, tensors(d, 9), 0.996);
+    return teacher;
+  });
+  const auto on_gradients = [&](DType d, const auto& act) {
+    std::vector<Var> vars;
+    std::vector<nn::NamedParameter> named;
+    std::vector<Tensor> out = tensors(d, 5);
+    for (const Tensor& g : out) {
+      vars.push_back(Var::leaf(Tensor::zeros(g.dims(), d)));
+      vars.back().set_grad(g);
+    }
+    for (Var& v : vars) named.push_back({"w", &v});
+    out.push_back(Tensor::scalar(act(named), DType::f64));
+    return out;
+  };
+  expect_steady("scale", [&](DType d) {
+    return on_gradients(d, [](const auto& named) { return scale_grads(named, 0.3), 1.0; });
+  });
+  expect_steady("clip_grad_norm", [&](DType d) {
+    return on_gradients(d, [](const auto& named) { return clip_grad_norm(named, 2.0); });
+  });
 }
 
 TEST(Optim, LarcDecaysAndAdaptsEveryTensor) {
