@@ -59,8 +59,8 @@ TEST(Cuda, StreamScopesNest) {
   EXPECT_EQ(cuda::current_stream(), nullptr);
 }
 
-// Runs body in a process whose CUDA runtime is the fake one.
-void on_fake_device(void (*body)()) {
+// Runs body in a process whose CUDA runtime is the fake one; its status is 1 when an expectation failed.
+void on_fake_device(void (*body)(), int status = 0) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");  // a fresh process: the runtime is opened once
   EXPECT_EXIT(
       {
@@ -69,7 +69,19 @@ void on_fake_device(void (*body)()) {
         body();
         std::exit(testing::Test::HasFailure() ? 1 : 0);
       },
-      testing::ExitedWithCode(0), "");
+      testing::ExitedWithCode(status), "");
+}
+
+// The mutant of this file: one element that changed on the device must be seen, out of that process too.
+TEST(Cuda, MutantIsCaught) {
+  on_fake_device(
+      [] {
+        const Tensor host = normal({7, 5}, 1).to(DType::f32);
+        Tensor there = host.to(kCuda).clone(), element = there.slice(0, 3, 4).slice(1, 2, 3);
+        element.fill(2.0, "test");
+        EXPECT_TRUE(same_bits(there.to(kCpu), host));
+      },
+      1);
 }
 
 TEST(Cuda, TensorsMoveThereAndBack) {

@@ -1,4 +1,5 @@
 // Losses between cells of maps, labels of cells, and what lies between stages: small cases by hand, errors.
+#include <algorithm>
 #include <cmath>
 
 #include "autograd/ops.h"
@@ -16,12 +17,21 @@ using namespace juxta::ssl;
 
 Tensor whole() { return Tensor::from<double>({0, 0, 1, 1}, {1, 4}); }
 
+// Error of the distances [1, 4, 4] between the cells of the whole image and of its upper left quarter.
+double cell_error(const Tensor& d) {
+  const double unit = std::sqrt(0.5);  // cells of 1/2 x 1/2
+  // (0.25, 0.25) and (0.125, 0.125); (0.75, 0.25) and (0.125, 0.375)
+  return std::max(std::abs(d.at({0, 0, 0}) - std::hypot(0.125, 0.125) / unit),
+                  std::abs(d.at({0, 1, 2}) - std::hypot(0.625, 0.125) / unit));
+}
+
 TEST(Pixels, DistancesAreInDiagonalsOfTheLargerCell) {
   const Tensor half = Tensor::from<double>({0, 0, 0.5, 0.5}, {1, 4});
   const Tensor d = cell_distances("test", whole(), half, 2, 2);
-  const double unit = std::sqrt(0.5);  // cells of 1/2 x 1/2
-  EXPECT_NEAR(d.at({0, 0, 0}), std::hypot(0.125, 0.125) / unit, 1e-14);
-  EXPECT_NEAR(d.at({0, 1, 2}), std::hypot(0.625, 0.125) / unit, 1e-14);  // (0.75, 0.25) and (0.125, 0.375)
+  EXPECT_LT(cell_error(d), 1e-14);
+  // The mutants of this file: the smaller cell's diagonal as the unit, and no unit at all.
+  EXPECT_GT(cell_error(affine(Var(d), 2.0, 0.0).value()), 1e-3);
+  EXPECT_GT(cell_error(affine(Var(d), std::sqrt(0.5), 0.0).value()), 1e-3);
   const Tensor flipped = Tensor::from<double>({1, 0, 0, 1}, {1, 4});
   EXPECT_NEAR(cell_distances("test", whole(), flipped, 2, 2).at({0, 0, 1}), 0, 1e-14);
 }

@@ -25,6 +25,15 @@ TEST(Distance, GradientsAgreeWithDifferences) {
   }
 }
 
+// The mutant of this file: distances whose second operand gets no gradient.
+TEST(Distance, MutantIsCaught) {
+  const std::vector<Tensor> inputs{normal({4, 5}, 1), normal({3, 5}, 2)};
+  const auto check = gradcheck(
+      [](std::span<const Var> x) { return std::vector{pairwise_sq_distance(x[0], stop_gradient(x[1]))}; },
+      inputs);
+  EXPECT_FALSE(check.ok);
+}
+
 TEST(Distance, CloseRowsKeepTheirDigits) {
   Tensor a = Tensor::full({1, 20}, 1000.0), b = a.clone();
   b.write<float>("test")[3] += 0.5f;

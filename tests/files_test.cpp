@@ -1,5 +1,6 @@
 // safetensors, .npy, atomic files and name suggestions; hostile input above all.
 #include <fcntl.h>
+#include <gtest/gtest-spi.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -66,6 +67,16 @@ TEST(SafeTensors, HostileHeadersAreOneClearError) {
                                "123456"),
              {"overlaps"});
   expect_bad(safetensors_bytes(R"({"__metadata__":{"k":3}})", ""), {"__metadata__", "'k'"});
+}
+
+// The mutants of this file: a reader that takes what it should refuse, and a message about something else.
+TEST(SafeTensors, MutantsAreCaught) {
+  const std::string good =
+      safetensors_bytes(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "1234");
+  const auto taken = [&] { expect_bad(good, {"x.safetensors"}); };
+  EXPECT_NONFATAL_FAILURE(taken(), "expected an Error, got none");
+  const auto misnamed = [] { expect_bad(std::string(8, '\xff'), {"JSON"}); };
+  EXPECT_NONFATAL_FAILURE(misnamed(), "'JSON' is missing");
 }
 
 TEST(SafeTensors, EveryTruncationIsAnErrorAndDamageIsSeen) {

@@ -67,6 +67,9 @@ TEST(Masks, OnlyRemovedPatchesCount) {
   EXPECT_NEAR(l.loss.item(), (1 + 9 + 25 + 49) / 4.0, 1e-12);
   backward(l.loss);
   EXPECT_NEAR(pred.grad().at({0, 0, 3}), -2 * 7 / 4.0, 1e-12);
+  // The mutants of this file: a mask read upside down, and one that is not read at all.
+  for (const Tensor& wrong : {Tensor::from<int64_t>({0, 1}, {1, 2}), Tensor::from<int64_t>({1, 1}, {1, 2})})
+    EXPECT_GT(std::abs(mae_loss(image, pred, wrong, p).loss.item() - l.loss.item()), 1.0);
   EXPECT_EQ(pred.grad().at({0, 1, 0}), 0);
   expect_error(
       [&] {

@@ -1,4 +1,6 @@
 // EMA teachers and queues.
+#include <cmath>
+
 #include "ssl/losses/batch_contrastive.h"
 #include "ssl/momentum/ema.h"
 #include "ssl/momentum/queue.h"
@@ -32,10 +34,27 @@ TEST(Ema, FollowsParametersAndTreatsBuffersByPolicy) {
   }
 }
 
+// Error of one step of m = 0.9999 from 0 towards 1.
+template <class Update>
+double small_step_error(Update update) {
+  Tensor t = Tensor::full({1}, 0.0);
+  update(t, Tensor::full({1}, 1.0), 0.9999);
+  return std::abs(t.item() - 1e-4);
+}
+
 TEST(Ema, KeepsTheDigitsOfASmallStep) {
   const Tensor t = Tensor::full({1}, 0.0), s = Tensor::full({1}, 1.0);
-  ema_update(std::vector<Tensor>{t}, std::vector<Tensor>{s}, 0.9999);
-  EXPECT_NEAR(t.item(), 1e-4, 1e-11);  // 1 - 0.9999f would give 1.0002e-4
+  EXPECT_LT(small_step_error([](const Tensor& teacher, const Tensor& student, double m) {
+              ema_update(std::vector<Tensor>{teacher}, std::vector<Tensor>{student}, m);
+            }),
+            1e-11);
+  // The mutant of this file: 1 - m in single precision.
+  EXPECT_GT(small_step_error([](Tensor& teacher, const Tensor& student, double m) {
+              const float keep = static_cast<float>(m), from = student.data<float>()[0];
+              auto* p = teacher.write<float>("test");
+              *p = keep * *p + (1.0f - keep) * from;
+            }),
+            1e-11);
   expect_error([&] { ema_update(std::vector<Tensor>{t}, std::vector<Tensor>{s}, 1.5); }, {"ema", "1.5"});
   expect_error([&] { ema_update(std::vector<Tensor>{t}, std::vector<Tensor>{Tensor::zeros({2})}, 0.5); },
                {"ema", "[1]", "[2]"});

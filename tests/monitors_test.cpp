@@ -1,5 +1,7 @@
 #include "ssl/eval/monitors.h"
 
+#include <gtest/gtest-spi.h>
+
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -52,6 +54,23 @@ TEST(Monitors, UniformityToleranceGoldenCases) {  // there the uniformity is neg
     g.expect(c, "tolerance", tolerance(g.in(c, "z"), g.in(c, "labels")));
     g.expect(c, "tolerance_all", tolerance_all(g.in(c, "z"), g.in(c, "labels")));
   }
+}
+
+// The mutants of this file: figures that are nearly right.
+TEST(Monitors, MutantsAreCaught) {
+  const Golden g("embedding_geometry");
+  int caught = 0;
+  for (const auto& [c, params] : g.file.metadata) {
+    const Tensor &z1 = g.in(c, "z1"), &z2 = g.in(c, "z2");
+    const double uniform = uniformity(z1, g.param(c, "t") * (1 + 1e-6)),
+                 aligned = alignment(z1, z2, g.param(c, "alpha")) * (1 + 1e-6);
+    // Where all rows are equal these are 0 whatever the parameter.
+    if (std::abs(uniform) > 1e-3)
+      EXPECT_NONFATAL_FAILURE(g.expect(c, "uniformity_loss", uniform), "uniformity_loss");
+    if (aligned > 1e-3) EXPECT_NONFATAL_FAILURE(g.expect(c, "alignment_loss", aligned), "alignment_loss");
+    caught += std::abs(uniform) > 1e-3 && aligned > 1e-3;
+  }
+  EXPECT_GT(caught, 0);
 }
 
 TEST(Monitors, CollapsedAndHealthy) {

@@ -1,6 +1,7 @@
 // Contrast as a reward: pooling, rewards and the clipped surrogate.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "autograd/ops.h"
@@ -47,19 +48,42 @@ TEST(GraceReward, TwoTextsByHand) {
   expect_error([&] { grace_reward(positive, query, positive, {}, p); }, {"grace_reward", "temperature"});
 }
 
-TEST(Grpo, ClipsOnTheSideThatGains) {
-  const auto gradient = [](double log_ratio, double advantage) {
-    const Var x = Var::leaf(Tensor::full({1, 1}, log_ratio, DType::f64));
-    backward(
-        grpo_loss(x, Tensor::zeros({1, 1}, DType::f64), {}, Tensor::full({1}, advantage, DType::f64)).loss);
-    return x.grad().item();
+// Largest error of a surrogate's gradient with respect to the log ratio.
+template <class F>
+double surrogate_error(F gradient) {
+  struct Row {
+    double log_ratio, advantage, want;
   };
-  EXPECT_NEAR(gradient(0, 2), -2, 1e-15);  // on policy: -A
-  EXPECT_EQ(gradient(0.5, 2), 0);          // already more likely by more than 1.2
-  EXPECT_NEAR(gradient(-0.5, 2), -2 * std::exp(-0.5), 1e-15);
-  EXPECT_EQ(gradient(-0.5, -2), 0);
-  EXPECT_NEAR(gradient(0.5, -2), 2 * std::exp(0.5), 1e-15);
-  EXPECT_EQ(gradient(1.5, -2), 0);  // beyond the dual clip
+  double worst = 0;
+  for (const Row& r : {Row{0, 2, -2},  // on policy: -A
+                       {0.5, 2, 0},    // already more likely by more than 1.2
+                       {-0.5, 2, -2 * std::exp(-0.5)},
+                       {-0.5, -2, 0},
+                       {0.5, -2, 2 * std::exp(0.5)},
+                       {1.5, -2, 0}})  // beyond the dual clip
+    worst = std::max(worst, std::abs(gradient(r.log_ratio, r.advantage) - r.want));
+  return worst;
+}
+
+TEST(Grpo, ClipsOnTheSideThatGains) {
+  EXPECT_LT(
+      surrogate_error([](double log_ratio, double advantage) {
+        const Var x = Var::leaf(Tensor::full({1, 1}, log_ratio, DType::f64));
+        backward(grpo_loss(x, Tensor::zeros({1, 1}, DType::f64), {}, Tensor::full({1}, advantage, DType::f64))
+                     .loss);
+        return x.grad().item();
+      }),
+      1e-15);
+}
+
+// The mutants of this file: no clipping, and clipping whatever the sign of the advantage.
+TEST(Grpo, MutantsAreCaught) {
+  const auto plain = [](double log_ratio, double advantage) { return -advantage * std::exp(log_ratio); };
+  EXPECT_GT(surrogate_error(plain), 0.1);
+  EXPECT_GT(surrogate_error([&](double log_ratio, double advantage) {
+              return std::abs(std::exp(log_ratio) - 1) > 0.2 ? 0.0 : plain(log_ratio, advantage);
+            }),
+            0.1);
 }
 
 TEST(Grpo, RefusesBadInput) {

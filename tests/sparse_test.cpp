@@ -39,6 +39,18 @@ TEST(Sparse, GradientMatchesFiniteDifferences) {
   EXPECT_TRUE(g.ok) << g.message;
 }
 
+// The mutant of this file: a gradient by the matrix itself, not by its transpose.
+TEST(Sparse, MutantIsCaught) {
+  const SparseMatrix a = SparseMatrix::from_dense(holes({5, 5}, 1));
+  const OpFn op = [&](std::span<const Var> in) {
+    const SparseMatrix* matrix = &a;
+    return std::vector<Var>{record("wrong_spmm", {}, {&in[0]}, spmm(a, Var(in[0].value())).value(), {},
+                                   [matrix](Backward& b) { b.set(0, spmm(*matrix, Var(b.dy())).value()); })};
+  };
+  const std::vector<Tensor> x{normal({5, 3}, 2)};
+  EXPECT_FALSE(gradcheck(op, x).ok);
+}
+
 TEST(Sparse, EqualBitsOnAnyNumberOfThreads) {
   const SparseMatrix a = SparseMatrix::from_dense(holes({300, 200}, 1));
   const Var x(normal({200, 33}, 2).to(DType::f32));

@@ -1,7 +1,8 @@
 // Which entries of the kernel tables are served by the reference.
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <set>
 
 #include "kernels/attention.h"
@@ -34,18 +35,40 @@ void fill_tables(Device device) {
   optim_tables<float>().on(device), augment_tables().on(device);
 }
 
+// Every entry exists for every instruction set; a family without a .cu reports nothing and serves the
+// reference.
+const std::set<std::string> kKnownHoles{};
+
+std::set<std::string> holes() {
+  const std::vector<std::string> found = table_holes();
+  return {found.begin(), found.end()};
+}
+
 TEST(Tables, HolesAreThoseListedHere) {
   for (const Isa isa : host_isas()) {
     const ForceTable force(isa);
     fill_tables(kCpu);
   }
   fill_tables({DeviceKind::emu, 0});
-  const std::vector<std::string> found = table_holes();
-  const std::set<std::string> holes(found.begin(), found.end());
-  // Every entry exists for every instruction set; a family without a .cu reports nothing and serves the
-  // reference.
-  const std::set<std::string> known{};
-  EXPECT_EQ(holes, known);
+  EXPECT_EQ(holes(), kKnownHoles);
+}
+
+// The mutant of this file: a table that lacks one entry. In a process of its own: holes stay listed.
+TEST(Tables, MutantIsCaught) {
+  EXPECT_EXIT(
+      {
+        PoolTable<float> lacking = pool_tables<float>().reference();
+        std::memset(&lacking, 0, sizeof(void*));
+        const TableChoice<PoolTable<float>> choice(DType::f32, pool_tables<float>().reference(), {&lacking});
+        const ForceTable force(Isa::generic);
+        choice.on(kCpu);
+        std::set<std::string> found = holes();
+        for (const std::string& known : kKnownHoles) found.erase(known);
+        std::exit(found.size() == 1 && found.begin()->find(PoolTable<float>::kNames[0]) != std::string::npos
+                      ? 0
+                      : 1);
+      },
+      testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

@@ -37,11 +37,22 @@ TEST(Comix, KeepsConfidentTargets) {
   expect_error([&] { comix(x, x, labels, p); }, {"comix", "smooth", "[0, 1)"});
 }
 
+// Is `background` of four frames their median, the mean of the middle two, cut?
+bool is_median(Tensor (*background)(const Tensor&)) {
+  const Tensor median = background(Tensor::from<double>({0, 10, 3, 11, 9, 200, 2, 255}, {4, 1, 1, 2}));
+  return median.at({0, 0, 0}) == 2 && median.at({0, 0, 1}) == 105;  // (2 + 3) / 2, (11 + 200) / 2
+}
+
+// The mutants of this file: a mean over the frames, and the lower of the middle two.
+TEST(Background, MutantsAreCaught) {
+  EXPECT_FALSE(is_median([](const Tensor& video) { return mean(Var(video), {0}).value(); }));
+  EXPECT_FALSE(is_median([](const Tensor& video) {
+    return select(topk(transpose(Var(video), 0, 3), 3).values, 3, 2).value().transpose(0, 2);
+  }));
+}
+
 TEST(Background, MedianMixAndSlowView) {
-  const Tensor video = Tensor::from<double>({0, 10, 3, 11, 9, 200, 2, 255}, {4, 1, 1, 2});
-  const Tensor median = median_background(video);
-  EXPECT_EQ(median.at({0, 0, 0}), 2);    // (2 + 3) / 2, cut
-  EXPECT_EQ(median.at({0, 0, 1}), 105);  // (11 + 200) / 2, cut
+  EXPECT_TRUE(is_median([](const Tensor& video) { return median_background(video); }));
   const Tensor clips = Tensor::full({1, 2, 1, 1, 1, 3}, 1.0), background = Tensor::full({1, 1, 1, 3}, -1.0);
   EXPECT_FLOAT_EQ(static_cast<float>(mix_background(clips, background, 0.25).at({0, 1, 0, 0, 0, 2})), 0.5f);
   EXPECT_EQ(slow_clips(5, {0.99, 0.0}), (std::vector<int64_t>{2, 3}));  // runs {0, 1, 2} and {3, 4}

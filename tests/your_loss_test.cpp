@@ -79,10 +79,21 @@ std::string without_blanks(std::string s) {
   return s;
 }
 
+// Error of a loss on two pairs, one on either side of delta.
+template <class F>
+double formula_error(F loss) {
+  const Var a(Tensor::from<double>({1, 0, 1, 0}, {2, 2})), b(Tensor::from<double>({1, 1, 0, 1}, {2, 2}));
+  const double d = 1 - std::sqrt(0.5);  // d = {0.29, 1}
+  return std::abs(loss(a, b) - (d * d / 2 + 0.5 * (1 - 0.25)) / 2);
+}
+
 TEST(YourLoss, FollowsItsFormula) {
   const Var a(Tensor::from<double>({1, 0, 1, 0}, {2, 2})), b(Tensor::from<double>({1, 1, 0, 1}, {2, 2}));
-  const double d = 1 - std::sqrt(0.5);  // d = {0.29, 1}: one on either side of delta
-  EXPECT_NEAR(cosine_huber(a, b).loss.item(), (d * d / 2 + 0.5 * (1 - 0.25)) / 2, 1e-14);
+  EXPECT_LT(formula_error([](const Var& x, const Var& y) { return cosine_huber(x, y).loss.item(); }), 1e-14);
+  // The mutant of this file: squares on both sides of delta.
+  EXPECT_GT(
+      formula_error([](const Var& x, const Var& y) { return cosine_huber(x, y, {.delta = 10}).loss.item(); }),
+      1e-3);
   expect_error([&] { cosine_huber(a, b, {.delta = 0}); }, {"cosine_huber", "delta", "0"});
 }
 
