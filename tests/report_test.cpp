@@ -62,6 +62,20 @@ TEST(Report, OnePageWorksOfflineAndPicturesDecode) {
   }
 }
 
+TEST(Report, ACollapseIsAWarning) {
+  const TempDir dir;
+  const ReportInput in = sample_input(dir, 1);
+  write_report(in);
+  EXPECT_EQ(text_of(dir / "report.html").find("Warning"), std::string::npos);
+  std::string log;
+  for (const char* line : {"10,\"collapsed\":0", "20,\"collapsed\":1", "30,\"collapsed\":1"})
+    log += concat("{\"kind\":\"epoch\",\"step\":", line, "}\n");
+  write_file(dir / "metrics.jsonl", log);
+  write_report(in);
+  EXPECT_NE(text_of(dir / "report.html").find("Warning: the representation had collapsed by step 20"),
+            std::string::npos);
+}
+
 TEST(Report, MissingPartsAreASentence) {
   const TempDir dir;
   ReportInput in;

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "autograd/ops.h"
+#include "ssl/data/sample.h"
 #include "ssl/eval/monitors.h"
 #include "ssl/report/run_report.h"
 #include "tensor/file.h"
@@ -19,33 +20,19 @@ std::string folder_of(const std::string& run) {
   return parent.empty() ? "." : parent;
 }
 
-// Every fifth image becomes the test split.
 void hold_out(ImageData& data) {
-  std::vector<int64_t> keep, held;
-  for (int64_t i = 0; i < data.train.size(); ++i) (i % 5 == 4 ? held : keep).push_back(i);
-  const auto part = [&](const std::vector<int64_t>& rows) {
-    ImageSet s = data.train;
-    Dims dims = s.images.dims();
-    dims[0] = static_cast<int64_t>(rows.size());
-    s.images = Tensor::empty(dims, DType::u8);
-    s.labels = Tensor::empty({dims[0]}, DType::i64);
-    for (size_t i = 0; i < rows.size(); ++i) {
-      Tensor slot = s.images.select(0, static_cast<int64_t>(i));
-      slot.copy_from(data.train.images.select(0, rows[i]), "hold_out");
-      s.labels.write<int64_t>("hold_out")[i] = data.train.labels.data<int64_t>()[rows[i]];
-    }
-    return s;
-  };
-  data.test = part(held);
-  data.train = part(keep);
+  JX_CHECK(data.train.size() >= 5, "eval: ", data.train.source,
+           ": no test split, so every fifth image is held out: expected at least 5 images, got ",
+           data.train.size());
+  const HeldOut split = every_fifth(data.train.size());
+  data.test = take_images(data.train, split.held);
+  data.train = take_images(data.train, split.keep);
 }
 
-// Alignment: mean squared distance of the unit features of two views of the first test images.
+// Alignment: mean squared distance of the unit features of two views of 1,000 test images.
 double view_alignment(Method& method, const ImageSet& set, const Recipe& recipe, const PixelStats* stats) {
   const NoGrad no_grad;
-  const int64_t n = std::min<int64_t>(set.size(), 1000);
-  std::vector<int64_t> samples, zero(static_cast<size_t>(n), 0);
-  for (int64_t i = 0; i < n; ++i) samples.push_back(i);
+  const std::vector<int64_t> samples = spread_sample(set.size(), 1000), zero(samples.size(), 0);
   const auto features = [&](int view) {
     const ViewConfig config = method.views(recipe.view)[0].config;
     const Tensor x = make_views(set, samples, zero, config, stream_id("alignment"), 0, view, stats);

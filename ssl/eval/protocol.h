@@ -88,8 +88,7 @@ Tensor extract_features(nn::Encoder& encoder, const ImageSet& set, const ViewCon
 // The same of the images at `rows` alone.
 Tensor extract_features(nn::Encoder& encoder, const ImageSet& set, std::span<const int64_t> rows,
                         const ViewConfig& view, const PixelStats* stats = nullptr, int64_t batch = 250);
-// The pixels themselves as features [N, H W C] in [0, 1]. Error when there is no image, as in the test split
-// of fewer than five images.
+// The pixels themselves as features [N, H W C] in [0, 1].
 Tensor pixel_features(const ImageSet& set);
 
 }  // namespace juxta::ssl

@@ -158,6 +158,12 @@ std::string curves(const std::string& run) {
   html += "<div style=\"display:grid;grid-template-columns:repeat(auto-fit,minmax(320px,1fr));gap:8px\">\n";
   for (const Chart& c : health) html += "<figure>" + chart_svg(c, 450, 240) + "</figure>\n";
   html += "</div>\n";
+  const Series collapsed = column(log.epochs, "collapsed", "", 0);
+  const auto first = std::find(collapsed.y.begin(), collapsed.y.end(), 1.0);
+  if (first != collapsed.y.end())
+    html += concat("<p><b>Warning: the representation had collapsed by step ",
+                   static_cast<int64_t>(collapsed.x[static_cast<size_t>(first - collapsed.y.begin())]),
+                   ".</b></p>\n");
   save_png(run + "/health.png", chart_canvas(health, 2, 450, 240));
   return html;
 }
