@@ -67,7 +67,7 @@ TEST(Report, ACollapseIsAWarning) {
   const ReportInput in = sample_input(dir, 1);
   write_report(in);
   EXPECT_EQ(text_of(dir / "report.html").find("Warning"), std::string::npos);
-  std::string log;
+  std::string log = "{\"kind\":\"step\",\"step\":5,\"loss\":1,\"lr\":0.01}\n";
   for (const char* line : {"10,\"collapsed\":0", "20,\"collapsed\":1", "30,\"collapsed\":1"})
     log += concat("{\"kind\":\"epoch\",\"step\":", line, "}\n");
   write_file(dir / "metrics.jsonl", log);

@@ -378,7 +378,7 @@ TEST(Trainer, ErrorsOfTheOptimSection) {
   expect_error([] { rates({"optim.schedule=polynomial"}); }, {"optim.schedule", "polynomial", "cosine"});
   expect_error([] { rates({"optim.schedule=step", "optim.step_epochs=0"}); }, {"optim.step_epochs", "0"});
   expect_error([] { rates({"optim.name=am_adam"}); }, {"optim.name", "am_adam", "am_adamw"});
-  expect_error([] { rates({"optim.name=am_sgd", "optim.beta_max=2"}); }, {"am_sgd", "beta_max", "2"});
+  expect_error([] { rates({"optim.name=am_sgd", "optim.beta_max=2"}); }, {"optim.beta_max", "0 to 1", "2"});
 }
 
 }  // namespace

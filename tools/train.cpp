@@ -33,13 +33,13 @@ int run_train(const Options& o) {
   const ssl::ImageData data = ssl::load_images(
       recipe.data.path, {.strict = recipe.data.strict, .image_size = recipe.data.image_size});
   ssl::Trainer trainer(recipe, data);
+  ssl::stop_on_signals();
   if (!o.quiet)
     std::fprintf(stderr, "%s on %s: %lld images, %s, %lld steps of %lld images, %s\n",
                  recipe.method_name.c_str(), recipe.data.path.c_str(),
                  static_cast<long long>(data.train.size()), recipe.model.name.c_str(),
                  static_cast<long long>(trainer.total_steps()), static_cast<long long>(recipe.train.batch),
                  name_of(recipe.train.dtype));
-  ssl::stop_on_signals();
   const ssl::RunSummary s = trainer.train({.out = out, .resume = o.resume, .quiet = o.quiet});
   if (s.end != ssl::RunEnd::interrupted) ssl::report_run(out, recipe, data, trainer.stats(), {});
   if (s.images_per_second == 0) {

@@ -112,14 +112,16 @@ bool holds(const Range& r, double v) {
 
 bool is_bounded(const Range& r) { return !std::isinf(r.low) || !std::isinf(r.high); }
 
-void check_range(const Fields::Row& row, double v, const std::string& where) {
+template <class T>  // whole numbers are told as such
+void check_range(const Fields::Row& row, T value, const std::string& where) {
+  const auto v = static_cast<double>(value);
   JX_CHECK(!std::isnan(v), where, ": ", row.key, ": expected a number, got nan");
-  JX_CHECK(holds(row.range, v), where, ": ", row.key, ": expected ", text_of(row.range), ", got ", v);
+  JX_CHECK(holds(row.range, v), where, ": ", row.key, ": expected ", text_of(row.range), ", got ", value);
 }
 
 void check_range(const Fields::Row& row, const std::string& where) {
   if (const auto* whole = std::get_if<int64_t*>(&row.target))
-    check_range(row, static_cast<double>(**whole), where);
+    check_range(row, **whole, where);
   else if (const auto* real = std::get_if<double*>(&row.target))
     check_range(row, **real, where);
   else if (const auto* list = std::get_if<std::vector<double>*>(&row.target))

@@ -25,7 +25,7 @@ endif()
 # every preset. A small program of its own sources, because sanitized and plain objects do not mix.
 file(GLOB memory_sources CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/tensor/*.cpp ${PROJECT_SOURCE_DIR}/kernels/gpu_emu*.cpp)
-foreach(name data/dataset data/formats data/image)
+foreach(name data/dataset data/formats data/image data/sample)
   list(APPEND memory_sources ${PROJECT_SOURCE_DIR}/ssl/${name}.cpp)
 endforeach()
 foreach(name support files_test data_test gpu_emu_test gpu_emu_memory_test)
