@@ -21,8 +21,8 @@ $juxta train simclr_fashion_mnist --quiet --out "$trial/run" --set train.max_ste
 rate=$(sed -nE 's/.*"step":([0-9]+),.*"seconds":([0-9.]+).*/\1 \2/p' "$trial/run/metrics.jsonl" |
   awk '$1 == 5 { start = $2 } END { printf "%d", 128 * ($1 - 5) / ($2 - start) }')
 left=$((1200 - SECONDS)) # bash counts SECONDS from the start of this script
-# Monitors, evaluation and report take about 60 s and the time of 40,000 images; 200 s of training are the least.
-seconds=$((left - 60 - 40000 / rate))
+# Monitors, evaluation and report take about 75 s and the time of 40,000 images; 200 s of training are the least.
+seconds=$((left - 75 - 40000 / rate))
 if [ "$seconds" -lt 200 ]; then seconds=200; fi
 steps=$((seconds * 9 / 10 * rate / 128))
 echo "this machine trains $rate images/s: time for $steps steps (of 3744 in the recipe's 8 epochs)"
