@@ -2,6 +2,7 @@
 
 #include <type_traits>
 
+#include "autograd/act_gradient.h"
 #include "autograd/ops.h"
 #include "autograd/rule.h"
 #include "kernels/conv_plan.h"
@@ -65,7 +66,7 @@ Tensor pack_weights(const ConvTable<T>& table, const ConvShape& s, const Tensor&
 // y (forward) or dx (back) from x or dy; `bias` may be undefined.
 template <class T>
 void convolve(const ConvShape& s, Way way, const Tensor& x, const Tensor& weight, const Tensor& bias,
-              Tensor& y) {
+              Tensor& y, const ConvEpilogue<T>& epilogue = {}) {
   const ConvTable<T>& table = conv_tables<T>().on(x.device());
   std::vector<ConvCall> calls;
   if (way == Way::forward)
@@ -80,7 +81,8 @@ void convolve(const ConvShape& s, Way way, const Tensor& x, const Tensor& weight
                     .x = x.data<T>(),
                     .packed = packed.data<float>() + offset[i] / 4,
                     .bias = data_or_null<Acc<T>>(bias),
-                    .y = y.write<T>("conv")};
+                    .y = y.write<T>("conv"),
+                    .epilogue = epilogue};
     for (int axis = 0; axis < 3; ++axis) {
       args.y_size[axis] = c.y_size[axis];
       args.out_step[axis] = c.out_step[axis];
@@ -127,8 +129,16 @@ Tensor bias_gradient(const Tensor& dy) {
 }
 
 template <class T>
-void conv_backward(Backward& b, const ConvShape& s, Way way) {
-  const Tensor x = b.saved(0).contiguous(), &weight = b.saved(1), &dy = b.dy();
+void conv_backward(Backward& b, const ConvShape& s, Way way, Act act) {
+  if (b.needs(3)) b.set(3, b.dy());
+  const Tensor x = b.saved(0).contiguous(), &weight = b.saved(1);
+  Tensor dy = b.dy();
+  if (act != Act::none) {
+    const Tensor rows = dy.view({dy.numel() / dy.size(-1), dy.size(-1)});
+    dy = act_gradient<T>("conv", b, rows, b.saved(2), act).view(dy.dims());
+  } else if (b.needs(2)) {
+    b.set(2, bias_gradient<T>(dy));
+  }
   if (b.needs(0)) {
     Tensor dx = Tensor::empty(b.saved(0).dims(), x.dtype(), x.device());
     convolve<T>(s, way == Way::forward ? Way::back : Way::forward, dy, weight, Tensor(), dx);
@@ -137,7 +147,6 @@ void conv_backward(Backward& b, const ConvShape& s, Way way) {
   if (b.needs(1))
     b.set(1, way == Way::forward ? weight_gradient<T>(s, x, dy, weight.dims())
                                  : weight_gradient<T>(s, dy, x, weight.dims()));
-  if (b.needs(2)) b.set(2, bias_gradient<T>(dy));
 }
 
 // What every form of convolution asks of its arguments. `axes` spatial axes; weight [rows, cols, k..] where
@@ -186,25 +195,30 @@ ConvShape base_shape(const Var& x, const Var& weight, const ConvOptions& o, int 
 }
 
 Var run_conv(const char* op, const Var& x, const Var& weight, const Var& bias, const ConvOptions& o,
-             const ConvShape& s, Way way, const Dims& y_dims) {
+             const Var& residual, const ConvShape& s, Way way, const Dims& y_dims) {
   const Tensor w = weight.value().contiguous(), in = x.value().contiguous();
   const Tensor b = checked_param(op, "bias", bias, {y_dims.back()}, acc_dtype(x.dtype()), x.device());
-  Tensor y = Tensor::empty(y_dims, x.dtype(), x.device());
+  const Tensor added = checked_param(op, "residual", residual, y_dims, x.dtype(), x.device());
+  Tensor y = Tensor::empty(y_dims, x.dtype(), x.device()), saved;
+  const bool act_grad = o.act != Act::none && wants_grad({&x, &weight, &bias});
+  if (act_grad && (act_needs_input(o.act) || added)) saved = Tensor::empty(y_dims, x.dtype(), x.device());
   return dispatch_float(x.dtype(), op, [&]<class T>() {
-    convolve<T>(s, way, in, w, b, y);
+    convolve<T>(s, way, in, w, b, y, {o.act, data_or_null<T>(added), write_or_null<T>(saved, op)});
+    if (act_grad && !saved) saved = y;  // the gradient of this activation is a function of its output
     return record(op,
                   {{"stride", static_cast<double>(o.stride)},
                    {"padding", static_cast<double>(o.padding)},
                    {"dilation", static_cast<double>(o.dilation)},
                    {"groups", static_cast<double>(o.groups)},
-                   {"output_padding", static_cast<double>(o.output_padding)}},
-                  {&x, &weight, &bias}, y, {{"x", x.value()}, {"weight", w}},
-                  [s, way](Backward& backward) { conv_backward<T>(backward, s, way); });
+                   {"output_padding", static_cast<double>(o.output_padding)},
+                   {"act", static_cast<double>(o.act)}},
+                  {&x, &weight, &bias, &residual}, y, {{"x", x.value()}, {"weight", w}, {"act", saved}},
+                  [s, way, act = o.act](Backward& backward) { conv_backward<T>(backward, s, way, act); });
   });
 }
 
 Var conv_nd(const char* op, const Var& x, const Var& weight, const Var& bias, const ConvOptions& o,
-            int axes) {
+            const Var& residual, int axes) {
   check_conv(op, x, weight, o, axes, false);
   JX_CHECK(o.output_padding == 0, op, ": output_padding: only the transposed convolution takes it, got ",
            o.output_padding);
@@ -219,20 +233,23 @@ Var conv_nd(const char* op, const Var& x, const Var& weight, const Var& bias, co
     y_dims.push_back(s.out[axis]);
   }
   y_dims.push_back(s.out_channels);
-  return run_conv(op, x, weight, bias, o, s, Way::forward, y_dims);
+  return run_conv(op, x, weight, bias, o, residual, s, Way::forward, y_dims);
 }
 
 }  // namespace
 
-Var conv2d(const Var& x, const Var& weight, const Var& bias, const ConvOptions& options) {
-  return conv_nd("conv2d", x, weight, bias, options, 2);
+Var conv2d(const Var& x, const Var& weight, const Var& bias, const ConvOptions& options,
+           const Var& residual) {
+  return conv_nd("conv2d", x, weight, bias, options, residual, 2);
 }
 
-Var conv1d(const Var& x, const Var& weight, const Var& bias, const ConvOptions& options) {
-  return conv_nd("conv1d", x, weight, bias, options, 1);
+Var conv1d(const Var& x, const Var& weight, const Var& bias, const ConvOptions& options,
+           const Var& residual) {
+  return conv_nd("conv1d", x, weight, bias, options, residual, 1);
 }
 
-Var conv_transpose2d(const Var& x, const Var& weight, const Var& bias, const ConvOptions& o) {
+Var conv_transpose2d(const Var& x, const Var& weight, const Var& bias, const ConvOptions& o,
+                     const Var& residual) {
   const char* op = "conv_transpose2d";
   check_conv(op, x, weight, o, 2, true);
   JX_CHECK(o.output_padding >= 0 && o.output_padding < std::max(o.stride, o.dilation), op,
@@ -250,7 +267,7 @@ Var conv_transpose2d(const Var& x, const Var& weight, const Var& bias, const Con
     y_dims.push_back(s.in[axis]);
   }
   y_dims.push_back(s.in_channels);
-  return run_conv(op, x, weight, bias, o, s, Way::back, y_dims);
+  return run_conv(op, x, weight, bias, o, residual, s, Way::back, y_dims);
 }
 
 }  // namespace juxta

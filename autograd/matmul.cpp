@@ -1,5 +1,6 @@
 #include "kernels/matmul.h"
 
+#include "autograd/act_gradient.h"
 #include "autograd/ops.h"
 #include "autograd/rule.h"
 
@@ -130,38 +131,11 @@ void run_with_weight(const Tensor& weight, MatmulArgs<T>& g) {
 // x [.., I] as rows: a matrix keeps its strides whatever they are.
 Tensor rows_of(const Tensor& x) { return x.ndim() == 2 ? x : as_rows(x); }
 
-// dz = dy act'(saved) (dy itself without an activation), and the bias gradient.
-template <class T>
-Tensor through_act(Backward& b, const Tensor& dy, const Tensor& saved, Act act) {
-  const int64_t rows = dy.size(0), cols = dy.size(1), chunk = rows_per_chunk(rows),
-                chunks = (rows + chunk - 1) / chunk;
-  if (act == Act::none && !b.needs(2)) return dy;
-  Tensor dz, sums;
-  if (act != Act::none) dz = Tensor::empty(dy.dims(), dy.dtype(), dy.device());
-  if (b.needs(2)) sums = Tensor::empty({chunks, cols}, acc_dtype(dy.dtype()), dy.device());
-  const ActBwd<T> args{dy.data<T>(),
-                       data_or_null<T>(saved),
-                       write_or_null<T>(dz, "linear"),
-                       write_or_null<Acc<T>>(sums, "linear"),
-                       rows,
-                       cols,
-                       chunk,
-                       act};
-  run(dy.device(), matmul_tables<T>().on(dy.device()).act_bwd, args, chunks, 1);
-  if (sums) {
-    Tensor dbias = Tensor::empty({cols}, sums.dtype(), dy.device());
-    matmul_add_parts<T>(dy.device(), sums.data<Acc<T>>(), chunks, 1, cols, nullptr,
-                        dbias.write<Acc<T>>("linear"));
-    b.set(2, dbias);
-  }
-  return dz ? dz : dy;
-}
-
 template <class T>
 void linear_backward(Backward& b, const Dims& x_dims, Act act) {
   const Tensor &x = b.saved(0), &weight = b.saved(1), &dy = b.dy();
   const int64_t rows = product(x_dims, 0, x_dims.size() - 1), out = dy.size(-1), in = x_dims.back();
-  const Tensor dz = through_act<T>(b, dy.view({rows, out}), b.saved(2), act);
+  const Tensor dz = act_gradient<T>("linear", b, dy.view({rows, out}), b.saved(2), act);
   if (b.needs(0)) {
     Tensor dx = Tensor::empty(x_dims, dy.dtype(), dy.device());
     MatmulArgs<T> g = with_weight<T>(dz, weight, false);

@@ -132,13 +132,15 @@ Var linear(const Var& x, const Var& weight, const Var& bias, Act act = Act::none
 struct ConvOptions {
   int64_t stride = 1, padding = 0, dilation = 1, groups = 1;
   int64_t output_padding = 0;  // transposed only
+  Act act = Act::none;
 };
-Var conv2d(const Var& x, const Var& weight, const Var& bias,
-           const ConvOptions& options = {});  // [N, H, W, I]
-Var conv1d(const Var& x, const Var& weight, const Var& bias,
-           const ConvOptions& options = {});  // [N, T, I], weight [O, I, k]
-Var conv_transpose2d(const Var& x, const Var& weight, const Var& bias,
-                     const ConvOptions& options = {});  // weight [I, O / g, k, k]
+// act(conv(x) + bias) + residual in one pass; residual, of the output's shape, may be undefined.
+Var conv2d(const Var& x, const Var& weight, const Var& bias, const ConvOptions& options = {},
+           const Var& residual = {});  // [N, H, W, I]
+Var conv1d(const Var& x, const Var& weight, const Var& bias, const ConvOptions& options = {},
+           const Var& residual = {});  // [N, T, I], weight [O, I, k]
+Var conv_transpose2d(const Var& x, const Var& weight, const Var& bias, const ConvOptions& options = {},
+                     const Var& residual = {});  // weight [I, O / g, k, k]
 Var max_pool2d(const Var& x, int64_t kernel, int64_t stride, int64_t padding = 0);
 Var avg_pool2d(const Var& x, int64_t kernel, int64_t stride,
                int64_t padding = 0);  // padding counts, as PyTorch

@@ -6,6 +6,7 @@
 // Per axis, with stride s, padding p, dilation d:
 //   y[n, j, o] = bias[o] + sum_t sum_c x[n, j s + t d - p, c] w[o, c, t],   positions outside x count as 0
 //   J = (in + 2 p - d (k - 1) - 1) / s + 1
+// and on the way to memory y <- act(y) + residual.
 // Gradient:
 //   dx[n, i, c] = sum over (j, t) with j s + t d - p = i of sum_o dy[n, j, o] w[o, c, t]
 //   dw[o, c, t] = sum_n sum_j x[n, j s + t d - p, c] dy[n, j, o],   dbias[o] = sum dy[.., o]
@@ -28,6 +29,7 @@
 // x output channels run over the taps in it.
 #include <array>
 
+#include "kernels/act.h"
 #include "kernels/table.h"
 #include "tensor/dtype.h"
 
@@ -61,6 +63,16 @@ struct ConvGeometry {
   ConvTiling tile;
 };
 
+// What happens to the sums z, bias included, on their way to y: y = act(z) + residual. Both pointers are laid
+// out as y.
+template <class T>
+struct ConvEpilogue {
+  Act act = Act::none;
+  const T* residual = nullptr;  // or null
+  // Receives what the gradient of act wants, z where act_needs_input(act) and else act(z); or null.
+  T* saved = nullptr;
+};
+
 template <class T>
 struct TapConv {
   ConvGeometry g;
@@ -71,6 +83,7 @@ struct TapConv {
   int64_t y_size[3] = {1, 1, 1};    // D, H, W of y
   int64_t out_step[3] = {1, 1, 1};  // position j is written at j * out_step + out_first
   int64_t out_first[3] = {0, 0, 0};
+  ConvEpilogue<T> epilogue = {};
 };
 
 // Weights in the order in which a table's `conv` reads them. Element (group, o, c, tap) is read at

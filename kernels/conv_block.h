@@ -6,6 +6,7 @@
 // neighbouring output pixels always read units 16 apart, whatever the stride: a register tile needs one
 // pointer and constant displacements.
 #include "kernels/conv.h"
+#include "kernels/gemm_core_epilogue.h"
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
 
@@ -82,6 +83,22 @@ struct PixelPairs {
   }
 };
 #endif
+
+// The first n lanes of z to y + at, through the epilogue. Not inlined: plain convolutions, which are most,
+// keep their registers and their code small.
+template <class T>
+[[gnu::noinline]] static void put_epilogue(const ConvEpilogue<T>& e, T* y, int64_t at, F32 z, int n) {
+  const bool saves_input = act_needs_input(e.act);
+  if (e.saved && saves_input) store_part(e.saved + at, z, n);
+  z = apply_act(e.act, z);
+  if (e.saved && !saves_input) store_part(e.saved + at, z, n);
+  if (e.residual) z += load_part(e.residual + at, n);
+  store_part(y + at, z, n);
+}
+template <class T>
+[[gnu::always_inline]] static inline bool has_epilogue(const TapConv<T>& a) {
+  return a.epilogue.act != Act::none || a.epilogue.residual;
+}
 
 // Strides of a block, in floats, and its extents.
 struct BlockMap {

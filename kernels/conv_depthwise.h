@@ -27,6 +27,10 @@ static void depthwise_pixel(const TapConv<T>& a, int64_t n, int64_t d, int64_t h
   const int64_t od = d * a.out_step[0] + a.out_first[0], oh = h * a.out_step[1] + a.out_first[1],
                 ow = w * a.out_step[2] + a.out_first[2];
   T* y = a.y + (((n * a.y_size[0] + od) * a.y_size[1] + oh) * a.y_size[2] + ow) * g.groups;
+  const bool plain = !has_epilogue(a);
+  const auto put = [&](int64_t i, F32 z, int n) __attribute__((always_inline)) {
+    plain ? store_part(y + i, z, n) : put_epilogue(a.epilogue, a.y, y + i - a.y, z, n);
+  };
   int64_t c = 0;
   for (; c + 2 * kWidth <= g.groups; c += 2 * kWidth) {  // two sums in flight
     F32 s0 = a.bias ? load(a.bias + c) : F32(0.0f), s1 = a.bias ? load(a.bias + c + kWidth) : F32(0.0f);
@@ -34,14 +38,14 @@ static void depthwise_pixel(const TapConv<T>& a, int64_t n, int64_t d, int64_t h
       s0 = fma(load(x[t] + c), load(weight[t] + c), s0);
       s1 = fma(load(x[t] + c + kWidth), load(weight[t] + c + kWidth), s1);
     }
-    store(y + c, s0);
-    store(y + c + kWidth, s1);
+    put(c, s0, kWidth);
+    put(c + kWidth, s1, kWidth);
   }
   for_lanes(g.groups - c, [&](int64_t i, int lanes) {
     F32 s = a.bias ? load_part(a.bias + c + i, lanes) : F32(0.0f);
     for (int t = 0; t < taps; ++t)
       s = fma(load_part(x[t] + c + i, lanes), load_part(weight[t] + c + i, lanes), s);
-    store_part(y + c + i, s, lanes);
+    put(c + i, s, lanes);
   });
 }
 

@@ -63,7 +63,11 @@ void tap_conv_pixel(const TapConv<T>& a, int64_t n, int64_t d, int64_t h, int64_
         for (int64_t c = 0; c < g.in_group; ++c)
           sum += static_cast<A>(x[group * g.in_group + c]) * packed[(t * g.in_group + c) * g.out_group + o];
       }
-      y[group * g.out_group + o] = static_cast<T>(sum);
+      T* to = y + group * g.out_group + o;
+      const ConvEpilogue<T>& e = a.epilogue;
+      const A z = act(e.act, sum);
+      if (e.saved) e.saved[to - a.y] = static_cast<T>(act_needs_input(e.act) ? sum : z);
+      *to = static_cast<T>(e.residual ? z + static_cast<A>(e.residual[to - a.y]) : z);
     }
   }
 }

@@ -20,6 +20,7 @@ struct ConvTile {
   int lanes;             // output channels to store, <= vectors * kWidth
   float* partial;        // sums between calls [rows * pixels][vectors * kWidth]; null: one call does it all
   bool resume, finish;   // with partial: start from it; store y rather than it
+  const TapConv<T>* epilogue;  // whose epilogue the sums go through; null: none
 };
 
 // Register budget: 28 of 32 with AVX-512, 12 of 16 otherwise; one more vector per operand must fit.
@@ -40,8 +41,13 @@ template <class T, int V>
       const float* from = sums + v * kWidth;
       for (int r = 0; r < rows; ++r) {
         T* to = t.y[r] + v * kWidth;
-        for (int q = 0; q < pixels; ++q, from += V * kWidth, to += t.y_pixel)
-          store_part(to, load(from) + bias, n);
+        for (int q = 0; q < pixels; ++q, from += V * kWidth, to += t.y_pixel) {
+          const F32 z = load(from) + bias;
+          if (t.epilogue)
+            put_epilogue(t.epilogue->epilogue, t.epilogue->y, to - t.epilogue->y, z, n);
+          else
+            store_part(to, z, n);
+        }
       }
     };
     const int left = t.lanes - v * kWidth;
@@ -54,7 +60,7 @@ template <class T, int V>
 
 template <class T, int V, int R, int P>
 [[gnu::always_inline]] static inline void finish_tile(const ConvTile<T>& t, F32 (&acc)[R * P * V]) {
-  if (t.lanes == V * kWidth && !t.partial) {
+  if (t.lanes == V * kWidth && !t.partial && !t.epilogue) {
     F32 bias[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) bias[v] = t.bias ? load(t.bias + v * kWidth) : F32(0.0f);

@@ -209,6 +209,54 @@ TEST(Conv, Transposed) {
   run_op_case(transpose_case({1, 3, 4, 3, 4, 3, 2, {.stride = 3, .dilation = 2, .output_padding = 2}}));
 }
 
+// A convolution that ends in act(y + bias) + residual; the residual has y's shape.
+OpCase epilogue_case(Case c, Act act, bool residual, bool transposed = false) {
+  c.bias = true;
+  c.options.act = act;
+  OpCase op = transposed ? transpose_case(c) : conv2d_case(c);
+  op.name += concat(" ", act, residual ? " residual" : "");
+  std::vector<Var> in;
+  for (const Input& i : op.inputs) in.emplace_back(i.value);
+  const Dims y = op.op(in)[0].dims();
+  if (residual) op.inputs.push_back({normal(y, 12)});
+  op.op = [o = c.options, transposed, residual](std::span<const Var> v) {
+    const Var added = residual ? v[3] : Var();
+    return std::vector<Var>{transposed ? conv_transpose2d(v[0], v[1], v[2], o, added)
+                                       : conv2d(v[0], v[1], v[2], o, added)};
+  };
+  return op;
+}
+
+TEST(Conv, EpiloguesWithEveryActivation) {
+  for (Act act : {Act::none, Act::relu, Act::gelu, Act::silu, Act::tanh, Act::sigmoid})
+    for (bool residual : {false, true}) {
+      run_op_case(epilogue_case({2, 5, 6, 3, 18, 3, 3, {.padding = 1}}, act, residual));
+      run_op_case(epilogue_case({2, 5, 6, 35, 35, 3, 3, {.padding = 1, .groups = 35}}, act, residual));
+    }
+}
+
+// Whole panels and parts of one, groups, strides, phases, and pixels collected tile by tile.
+TEST(Conv, EpiloguesOnEveryWayToMemory) {
+  for (int64_t out : {1, 8, 16, 32, 33, 64})
+    run_op_case(epilogue_case({1, 9, 7, 5, out, 3, 3, {.stride = 2, .padding = 1}}, Act::relu, true));
+  run_op_case(epilogue_case({3, 4, 4, 17, 32, 1, 1, {}}, Act::gelu, true));
+  run_op_case(epilogue_case({1, 4, 6, 34, 70, 3, 3, {.padding = 1, .groups = 2}}, Act::silu, true));
+  run_op_case(epilogue_case({1, 4, 5, 6, 32, 3, 3, {.stride = 2, .padding = 1}}, Act::tanh, true, true));
+  OpCase far = epilogue_case({1, 122, 123, 2, 18, 3, 3, {.padding = 1, .dilation = 60}}, Act::relu, true);
+  far.gradcheck.max_elements = 3;
+  run_op_case(far);
+}
+
+TEST(Conv, EpilogueIsTheActivationOfTheSum) {
+  const Var x(normal({2, 5, 5, 3}, 1)), w(normal({4, 3, 3, 3}, 2)), b(normal({4}, 3)),
+      r(normal({2, 5, 5, 4}, 4));
+  const Var fused = conv2d(x, w, b, {.padding = 1, .act = Act::silu}, r);
+  const Var plain = add(activate(conv2d(x, w, b, {.padding = 1}), Act::silu), r);
+  EXPECT_LT(max_abs_diff(fused.value(), plain.value()), 1e-14);
+  expect_error([&] { conv2d(x, w, b, {.padding = 1}, x); },
+               {"conv2d", "residual", "[2, 5, 5, 4]", "[2, 5, 5, 3]"});
+}
+
 TEST(Conv, EmptyBatchGivesEmptyOutputAndZeroGradient) {
   const Var x = Var::leaf(Tensor::empty({0, 5, 5, 3})), w = Var::leaf(Tensor::full({4, 3, 3, 3}, 1.0)),
             b = Var::leaf(Tensor::full({4}, 1.0));
