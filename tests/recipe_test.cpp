@@ -73,7 +73,8 @@ TEST(Recipe, NumbersOutsideTheirRangeAreRefused) {
   };
   for (const auto& [assignment, part] : bad) {
     const std::string key = std::string(assignment).substr(0, std::string(assignment).find('='));
-    expect_error([&] { parse_recipe("", "r.toml", {assignment}); }, {"--set", key.c_str(), part});
+    expect_error([&, text = std::string(assignment)] { parse_recipe("", "r.toml", {text}); },
+                 {"--set", key.c_str(), part});
   }
   expect_error([] { parse_recipe("", "r.toml", {"train.dtype=f64"}); },
                {"r.toml", "train.dtype", "bf16", "f64"});
