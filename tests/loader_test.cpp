@@ -105,6 +105,9 @@ TEST(Loader, WorkersChangeNothingAndAnyBatchCanBeTheFirst) {
   alone.seek(2, 1);
   EXPECT_TRUE(same_bits(pool.next()["view1"], sixth["view1"]));
   EXPECT_TRUE(same_bits(alone.next()["view1"], sixth["view1"]));
+  // The mutant of this file: an epoch taken for another must not look the same.
+  pool.seek(3, 1);
+  EXPECT_FALSE(same_bits(pool.next()["view1"], sixth["view1"]));
   expect_error([&] { sixth["view3"]; }, {"view3", "view1, view2"});
   expect_error([&] { Loader(set, views, {.batch = 41}); }, {"train.batch", "41", "40"});
 }

@@ -1,5 +1,7 @@
 // Data of every kind in the juxta program's hands: what it warns of, what it refuses in one line with status
 // 2, and what its monitors and pictures say of data in the order of its classes.
+#include <gtest/gtest-spi.h>
+
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -215,6 +217,17 @@ TEST(ProgramData, ImagesOfOnePixelTrain) {
   const Outcome o = juxta_shell(dir, run_arguments(dir, "run", kOneStep));
   EXPECT_EQ(o.status, 0) << o.err;
   EXPECT_TRUE(o.err.empty()) << o.err;
+}
+
+// The mutant of this file: a mistake that is told in a second line.
+TEST(ProgramData, MutantIsCaught) {
+  const auto told_after_a_warning = [] {
+    const TempDir dir;
+    write_folder(dir);
+    write_file(dir / "data/cat/bad.png", "no picture");
+    expect_one_line(dir, run_arguments(dir, "run", "--set train.batch=1000"), {"train.batch", "1000"});
+  };
+  EXPECT_NONFATAL_FAILURE(told_after_a_warning(), "left out 1 of 25 images");
 }
 
 }  // namespace

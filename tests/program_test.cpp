@@ -1,5 +1,6 @@
 // The juxta program as a person meets it: runs, resumes, interruptions, and one readable line with status 2
 // for every mistake.
+#include <gtest/gtest-spi.h>
 #include <sys/wait.h>
 
 #include <array>
@@ -192,6 +193,15 @@ TEST(Program, MistakesAreOneLineAndStatus2) {
   EXPECT_FALSE(fs::exists(dir / "r/checkpoint-00000000.safetensors"));
   EXPECT_EQ(juxta_shell(dir, "frobnicate").status, 2);
   EXPECT_EQ(juxta_shell(dir, "").status, 2);
+}
+
+// The mutant of this file: an error that is about something else.
+TEST(Program, MutantIsCaught) {
+  const auto told_otherwise = [] {
+    const TempDir dir;
+    expect_bad_input(dir, "eval /nowhere", {"/somewhere"});
+  };
+  EXPECT_NONFATAL_FAILURE(told_otherwise(), "'/somewhere' is missing");
 }
 
 TEST(Program, EmbedOfAnArrayRefusesWhatHasNoFeatures) {

@@ -1,6 +1,8 @@
 // Fields, recipes and their errors.
 #include "ssl/train/recipe.h"
 
+#include <gtest/gtest-spi.h>
+
 #include "tensor/file.h"
 #include "tests/harness.h"
 
@@ -82,6 +84,21 @@ TEST(Recipe, NumbersOutsideTheirRangeAreRefused) {
                {"r.toml", "view.min_crop", "0.5", "view.max_crop", "0.4"});
   expect_error([] { parse_recipe("", "r", {"train.batch=16\nfoo=3"}); }, {"train.batch", "an integer"});
   EXPECT_NE(Recipe().fields().help().find("{0 to below 1}"), std::string::npos);
+}
+
+// The mutant of this file: a field without a range takes what it should refuse.
+TEST(Recipe, MutantIsCaught) {
+  const auto set_rate = [] {
+    expect_error(
+        [] {
+          double lr = 0;
+          Fields f;
+          f("lr", lr, "learning rate");
+          f.set("lr", "-1", "--set");
+        },
+        {"lr", "-1"});
+  };
+  EXPECT_NONFATAL_FAILURE(set_rate(), "expected an Error, got none");
 }
 
 TEST(Recipe, SectionsAndKeysInTheWrongPlaceAreNamed) {

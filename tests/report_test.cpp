@@ -1,6 +1,8 @@
 // Charts, raster, map and page of a run's report.
 #include "ssl/report/report.h"
 
+#include <gtest/gtest-spi.h>
+
 #include <cmath>
 #include <filesystem>
 
@@ -43,13 +45,20 @@ ReportInput sample_input(const TempDir& dir, int64_t channels) {
   return in;
 }
 
+void expect_offline(const std::string& html) {
+  for (const char* outside : {"http://", "https://", "<script", "<link", "src=\"/"})
+    EXPECT_EQ(html.find(outside), std::string::npos) << outside;
+}
+
+// The mutant of this file: a page that asks for a file beside it.
+TEST(Report, MutantIsCaught) { EXPECT_NONFATAL_FAILURE(expect_offline("<img src=\"/map.png\">"), "src="); }
+
 TEST(Report, OnePageWorksOfflineAndPicturesDecode) {
   for (int64_t channels : {1, 3, 5}) {
     const TempDir dir;
     write_report(sample_input(dir, channels));
     const std::string html = text_of(dir / "report.html");
-    for (const char* outside : {"http://", "https://", "<script", "<link", "src=\"/"})
-      EXPECT_EQ(html.find(outside), std::string::npos) << outside;
+    expect_offline(html);
     EXPECT_NE(html.find("a &lt;b&gt; &amp; &quot;c&quot;"), std::string::npos);
     EXPECT_NE(html.find("<b>95.0</b>"), std::string::npos);  // the best kNN is that of raw pixels
     EXPECT_EQ(html.find("<b>90.0</b>"), std::string::npos);

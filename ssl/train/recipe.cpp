@@ -121,16 +121,16 @@ Recipe parse_recipe(const std::string& toml, const std::string& where,
   return r;
 }
 
-std::vector<std::string> resume_changes(Recipe& before, Recipe& now, const std::string& run) {
+std::vector<std::string> resume_changes(const std::string& before, Recipe& now, const std::string& run) {
   const auto is_in = [](const std::string& key, std::initializer_list<const char*> names) {
     return std::find(names.begin(), names.end(), key) != names.end();
   };
-  const auto old_values = before.fields().values(), values = now.fields().values();
-  const auto same_key = [](const auto& a, const auto& b) { return a.first == b.first; };
-  const bool same_method =
-      std::equal(old_values.begin(), old_values.end(), values.begin(), values.end(), same_key);
-  JX_CHECK(same_method, run, ": --resume: the run is of ", before.method_name, ", the recipe of ",
-           now.method_name, "; train it into another --out");
+  // The run's recipe is read into this one's fields and put back: its method need not be one known by name.
+  const std::string mine = now.to_toml();
+  const auto values = now.fields().values();
+  now.fields().set_toml_known(before, run + " (recipe in the checkpoint)");
+  const auto old_values = now.fields().values();
+  now.fields().set_toml(mine, "recipe");
   std::vector<std::string> changes;
   for (size_t i = 0; i < values.size(); ++i) {
     const auto& [key, value] = values[i];

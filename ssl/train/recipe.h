@@ -59,7 +59,7 @@ struct Recipe {
 // What `now` changes of the run that it resumes, as "optim.lr = 0.1, was 0.2"; what a run may change without
 // a word (its length, logs, monitors, workers, the path of its data) is left out. Error where the
 // checkpoint's position or state would mean something else: another model, method, optimiser, batch or seed.
-std::vector<std::string> resume_changes(Recipe& before, Recipe& now, const std::string& run);
+std::vector<std::string> resume_changes(const std::string& before, Recipe& now, const std::string& run);
 
 // Defaults, then the TOML text, then "a.b=c" assignments in order. Errors name the source and the nearest
 // key.

@@ -216,8 +216,7 @@ double mean_beta(const Optimizer& optimizer) {
 
 void Trainer::resume(const std::string& run, Progress& progress) {
   const Checkpoint c = load_checkpoint(run);
-  Recipe before = parse_recipe(c.recipe, run + " (recipe in the checkpoint)");
-  const std::vector<std::string> changes = resume_changes(before, recipe_, run);
+  const std::vector<std::string> changes = resume_changes(c.recipe, recipe_, run);
   JX_CHECK(c.step <= total_steps_, run, ": --resume: it is at step ", c.step, ", the recipe ends at step ",
            total_steps_, "; raise train.max_steps or train.epochs");
   restore(c);
