@@ -53,6 +53,7 @@ void conv_weight_grad(const ConvWeightGrad<float>& a, int64_t item, int64_t item
 void conv_weight_grad(const ConvWeightGrad<bf16>& a, int64_t item, int64_t item_end) {
   weight_grad<Bf16Grad>(a, item, item_end);
 }
+
 // kWidth output channels at a time: their sums are contiguous in `part`, far apart in dw.
 void conv_weight_sum(const ConvWeightSum<float>& a, int64_t row, int64_t row_end) {
   const int64_t size = a.groups * a.tap_count * a.in_group * a.out_group, out_row = a.in_group * a.tap_count;
@@ -72,6 +73,7 @@ void conv_weight_sum(const ConvWeightSum<float>& a, int64_t row, int64_t row_end
       }
   }
 }
+
 void conv_bias_grad(const ConvBiasGrad<float>& a, int64_t run, int64_t run_end) {
   bias_grad(a, run, run_end);
 }
