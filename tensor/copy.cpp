@@ -1,6 +1,7 @@
 #include "tensor/copy.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 #include "tensor/cuda.h"
@@ -34,30 +35,30 @@ Axes collapse(const Tensor& src, const Tensor& dst) {
   return a;
 }
 
+// n elements from s to d, each converted; the steps are in elements.
+using CopyRow = void (*)(const std::byte* s, int64_t s_step, std::byte* d, int64_t d_step, int64_t n);
+
 template <class S, class D>
-void copy_row(const S* s, int64_t s_step, D* d, int64_t d_step, int64_t n) {
-  if constexpr (std::is_same_v<S, D>) {
-    if (s_step == 1 && d_step == 1) {
-      std::memcpy(d, s, static_cast<size_t>(n) * sizeof(S));
-      return;
-    }
-  }
+void copy_row(const std::byte* from, int64_t s_step, std::byte* to, int64_t d_step, int64_t n) {
+  const auto* s = reinterpret_cast<const S*>(from);
+  auto* d = reinterpret_cast<D*>(to);
   if (s_step == 1 && d_step == 1) {
-    for (int64_t i = 0; i < n; ++i) d[i] = static_cast<D>(s[i]);
+    if constexpr (std::is_same_v<S, D>)
+      std::memcpy(d, s, static_cast<size_t>(n) * sizeof(S));
+    else
+      for (int64_t i = 0; i < n; ++i) d[i] = static_cast<D>(s[i]);
   } else {
     for (int64_t i = 0; i < n; ++i) d[i * d_step] = static_cast<D>(s[i * s_step]);
   }
 }
 
-template <class S, class D>
-void copy_all(const S* s, D* d, const Axes& a) {
-  if (a.n == 0) {
-    *d = static_cast<D>(*s);
-    return;
-  }
+// All rows of a copy from s to d, whose elements have these sizes in bytes.
+void copy_rows(CopyRow copy, const std::byte* s, int64_t s_size, std::byte* d, int64_t d_size,
+               const Axes& a) {
+  if (a.n == 0) return copy(s, 1, d, 1, 1);
   if (a.n == 1) {
     parallel_for(a.size[0], 1 << 16, [&](int64_t b, int64_t e) {
-      copy_row(s + b * a.src[0], a.src[0], d + b * a.dst[0], a.dst[0], e - b);
+      copy(s + b * a.src[0] * s_size, a.src[0], d + b * a.dst[0] * d_size, a.dst[0], e - b);
     });
     return;
   }
@@ -72,7 +73,7 @@ void copy_all(const S* s, D* d, const Axes& a) {
         d_o += rest % a.size[i] * a.dst[i];
         rest /= a.size[i];
       }
-      copy_row(s + so, a.src[inner], d + d_o, a.dst[inner], a.size[inner]);
+      copy(s + so * s_size, a.src[inner], d + d_o * d_size, a.dst[inner], a.size[inner]);
     }
   });
 }
@@ -109,10 +110,11 @@ void copy_elements(const Tensor& src, Tensor& dst, const char* who) {
     return plain ? copy_bytes(src, dst, who) : copy_through_host(src, dst, who);
   }
   const Axes axes = collapse(src, dst);
-  dispatch_any(src.dtype(), [&]<class S>() {
-    const S* s = src.data<S>();
-    dispatch_any(dst.dtype(), [&]<class D>() { copy_all<S, D>(s, dst.write<D>(who), axes); });
-  });
+  CopyRow copy = nullptr;
+  dispatch_any(src.dtype(),
+               [&]<class S>() { dispatch_any(dst.dtype(), [&]<class D>() { copy = copy_row<S, D>; }); });
+  copy_rows(copy, static_cast<const std::byte*>(src.raw()), size_of(src.dtype()),
+            static_cast<std::byte*>(dst.write(who)), size_of(dst.dtype()), axes);
 }
 
 void copy_bytes(const Tensor& src, Tensor& dst, const char* who) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ssl/eval/matrix.h"
+#include "ssl/eval/values.h"
 
 namespace juxta::ssl {
 

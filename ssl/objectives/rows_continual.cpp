@@ -3,7 +3,7 @@
 #include "ssl/data/mixture.h"
 #include "ssl/data/rehearsal.h"
 #include "ssl/eval/continual.h"
-#include "ssl/eval/matrix.h"
+#include "ssl/eval/values.h"
 #include "ssl/losses/continual.h"
 #include "ssl/losses/hard_negatives.h"
 #include "ssl/momentum/class_queue.h"

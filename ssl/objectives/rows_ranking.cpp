@@ -1,9 +1,9 @@
 // Metrics of rankings and correlations.
 #include "ssl/eval/correlation.h"
-#include "ssl/eval/matrix.h"
 #include "ssl/eval/protocol.h"
 #include "ssl/eval/ranking.h"
 #include "ssl/eval/readout.h"
+#include "ssl/eval/values.h"
 #include "ssl/objectives/rows.h"
 
 namespace juxta::ssl {

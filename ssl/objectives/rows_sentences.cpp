@@ -2,7 +2,7 @@
 #include "autograd/ops.h"
 #include "nn/layers.h"
 #include "nn/sentence.h"
-#include "ssl/eval/matrix.h"
+#include "ssl/eval/values.h"
 #include "ssl/losses/in_batch.h"
 #include "ssl/losses/sentences.h"
 #include "ssl/momentum/ema.h"

@@ -1,6 +1,6 @@
 // Metrics of text models.
-#include "ssl/eval/matrix.h"
 #include "ssl/eval/text_metrics.h"
+#include "ssl/eval/values.h"
 #include "ssl/objectives/rows.h"
 
 namespace juxta::ssl {

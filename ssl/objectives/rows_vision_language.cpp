@@ -1,7 +1,7 @@
 #include "autograd/ops.h"
 #include "nn/fusion.h"
-#include "ssl/eval/matrix.h"
 #include "ssl/eval/objects.h"
+#include "ssl/eval/values.h"
 #include "ssl/losses/image_text.h"
 #include "ssl/losses/matching.h"
 #include "ssl/losses/momentum_pairs.h"

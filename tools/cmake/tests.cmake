@@ -6,7 +6,7 @@ if(test_sources)
   target_compile_definitions(juxta_tests PRIVATE JUXTA_TEST_DATA="${PROJECT_SOURCE_DIR}/tests"
     JUXTA_BINARY_DIR="${PROJECT_BINARY_DIR}" JUXTA_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_link_libraries(juxta_tests PRIVATE juxta juxta_flags GTest::gtest nlohmann_json::nlohmann_json)
-  juxta_glue(juxta_tests -O0 <cmath> <string> <vector> <gtest/gtest.h> "autograd/ops.h")
+  juxta_glue(juxta_tests -O0 <cmath> "tests/harness.h")
   add_library(juxta_fake_cudart MODULE tests/fake_cudart/cudart.cpp)
   target_link_libraries(juxta_fake_cudart PRIVATE juxta_flags)
   target_compile_definitions(juxta_tests PRIVATE JUXTA_FAKE_CUDART="$<TARGET_FILE:juxta_fake_cudart>")
