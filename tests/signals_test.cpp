@@ -52,8 +52,9 @@ TEST(TimeSeries, SplineFollowsCubicsExactly) {
               return out;
             }),
             0.1);
-  EXPECT_NEAR(cubic_spline({0, 1, 3}, {0, 1, 9}, {2})[0], 4, 1e-14);  // a parabola
-  EXPECT_NEAR(cubic_spline({0, 2}, {1, 3}, {0.5})[0], 1.5, 1e-15);    // a line
+  EXPECT_NEAR(cubic_spline({0, 1, 3, 9}, {0, 1, 27, 729}, {5})[0], 125, 1e-11);  // four knots: one cubic
+  EXPECT_NEAR(cubic_spline({0, 1, 3}, {0, 1, 9}, {2})[0], 4, 1e-14);             // a parabola
+  EXPECT_NEAR(cubic_spline({0, 2}, {1, 3}, {0.5})[0], 1.5, 1e-15);               // a line
   expect_error([] { cubic_spline({0, 0}, {1, 1}, {0}); }, {"cubic_spline", "ascending"});
 }
 

@@ -1,6 +1,5 @@
 #include "ssl/views/timeseries.h"
 
-#include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -44,22 +43,31 @@ std::vector<double> whole(int64_t n) {
 }
 
 // The second derivatives of the spline at its points, n >= 4: continuity of the first derivative at inner
-// points and of the third at the two next to the ends.
-Eigen::VectorXd second_derivatives(const std::vector<double>& x, const std::vector<double>& y) {
-  const auto n = static_cast<Eigen::Index>(x.size());
-  const auto h = [&](Eigen::Index i) { return x[static_cast<size_t>(i) + 1] - x[static_cast<size_t>(i)]; };
-  const auto slope = [&](Eigen::Index i) {
-    return (y[static_cast<size_t>(i) + 1] - y[static_cast<size_t>(i)]) / h(i);
-  };
-  Eigen::MatrixXd a = Eigen::MatrixXd::Zero(n, n);
-  Eigen::VectorXd b = Eigen::VectorXd::Zero(n);
-  a(0, 0) = h(1), a(0, 1) = -(h(0) + h(1)), a(0, 2) = h(0);
-  a(n - 1, n - 1) = h(n - 3), a(n - 1, n - 2) = -(h(n - 3) + h(n - 2)), a(n - 1, n - 3) = h(n - 2);
-  for (Eigen::Index i = 1; i + 1 < n; ++i) {
-    a(i, i - 1) = h(i - 1), a(i, i) = 2 * (h(i - 1) + h(i)), a(i, i + 1) = h(i);
-    b(i) = 6 * (slope(i) - slope(i - 1));
+// points and of the third at the two next to the ends. The third's equations give the ends' values from their
+// neighbours'; what is left is a tridiagonal system that elimination solves without pivots, as its diagonal
+// dominates.
+std::vector<double> second_derivatives(const std::vector<double>& x, const std::vector<double>& y) {
+  const size_t n = x.size(), last = n - 2;  // unknowns are 1 .. last
+  const auto h = [&](size_t i) { return x[i + 1] - x[i]; };
+  const auto slope = [&](size_t i) { return (y[i + 1] - y[i]) / h(i); };
+  std::vector<double> diagonal(n), upper(n), m(n);
+  for (size_t i = 1; i <= last; ++i) {
+    double lower = h(i - 1), centre = 2 * (h(i - 1) + h(i)), next = h(i);
+    // m[0] = ((h0 + h1) m[1] - h0 m[2]) / h1, and the same from the other end.
+    if (i == 1) centre += h(0) * (h(0) + h(1)) / h(1), next -= h(0) * h(0) / h(1);
+    if (i == last) centre += h(i) * (h(i) + h(i - 1)) / h(i - 1), lower -= h(i) * h(i) / h(i - 1);
+    double right = 6 * (slope(i) - slope(i - 1));
+    if (i > 1) {
+      const double share = lower / diagonal[i - 1];
+      centre -= share * upper[i - 1], right -= share * m[i - 1];
+    }
+    diagonal[i] = centre, upper[i] = next, m[i] = right;
   }
-  return a.partialPivLu().solve(b);
+  m[last] /= diagonal[last];
+  for (size_t i = last - 1; i >= 1; --i) m[i] = (m[i] - upper[i] * m[i + 1]) / diagonal[i];
+  m[0] = ((h(0) + h(1)) * m[1] - h(0) * m[2]) / h(1);
+  m[n - 1] = ((h(last) + h(last - 1)) * m[last] - h(last) * m[last - 1]) / h(last - 1);
+  return m;
 }
 
 }  // namespace
@@ -71,17 +79,16 @@ std::vector<double> cubic_spline(const std::vector<double>& x, const std::vector
            y.size(), " and ", n);
   for (size_t i = 1; i < n; ++i)
     JX_CHECK(x[i] > x[i - 1], "cubic_spline: x: expected ascending places, got ", x[i], " after ", x[i - 1]);
-  Eigen::VectorXd m = Eigen::VectorXd::Zero(static_cast<Eigen::Index>(n));
+  std::vector<double> m(n);
   if (n == 3)  // a parabola: twice the second divided difference everywhere
-    m.setConstant(2 * ((y[2] - y[1]) / (x[2] - x[1]) - (y[1] - y[0]) / (x[1] - x[0])) / (x[2] - x[0]));
+    m.assign(n, 2 * ((y[2] - y[1]) / (x[2] - x[1]) - (y[1] - y[0]) / (x[1] - x[0])) / (x[2] - x[0]));
   if (n > 3) m = second_derivatives(x, y);
   std::vector<double> out;
   for (const double t : at) {
     const auto above = std::upper_bound(x.begin() + 1, x.end() - 1, t);
     const size_t k = static_cast<size_t>(above - x.begin()) - 1;
     const double h = x[k + 1] - x[k], a = (x[k + 1] - t) / h, b = (t - x[k]) / h;
-    const double bend = (a * a * a - a) * m(static_cast<Eigen::Index>(k)) +
-                        (b * b * b - b) * m(static_cast<Eigen::Index>(k) + 1);
+    const double bend = (a * a * a - a) * m[k] + (b * b * b - b) * m[k + 1];
     out.push_back(a * y[k] + b * y[k + 1] + bend * h * h / 6);
   }
   return out;
