@@ -10,7 +10,7 @@ JX_DECLARE_ISA_TABLES(AttentionTable<bf16>, attention_bf16)
 template <>
 const TableChoice<AttentionTable<float>>& attention_tables<float>() {
   static const TableChoice<AttentionTable<float>> c(DType::f32, ref::attention_table<float>,
-                                                    JX_ISA_TABLES(attention_f32));
+                                                    JX_ISA_TABLES_F32(attention_f32));
   return c;
 }
 template <>

@@ -451,8 +451,10 @@ void scores_bwd(const ScoresBwd<T>& a, int64_t item, int64_t item_end) {
 
 }  // namespace
 
+#if JX_OWN_F32
 extern const AttentionTable<float> attention_f32{attention_fwd<float>, attention_bwd<float>,
                                                  scores_fwd<float>, scores_bwd<float>};
+#endif
 extern const AttentionTable<bf16> attention_bf16{attention_fwd<bf16>, attention_bwd<bf16>, scores_fwd<bf16>,
                                                  scores_bwd<bf16>};
 

@@ -45,7 +45,7 @@ void prepare_view(ViewParams& v, int64_t side_h, int64_t side_w) {
 JX_DECLARE_ISA_TABLES(AugmentTable, augment_f32)
 
 const TableChoice<AugmentTable>& augment_tables() {
-  static const TableChoice<AugmentTable> c(DType::f32, ref::augment_table, JX_ISA_TABLES(augment_f32));
+  static const TableChoice<AugmentTable> c(DType::f32, ref::augment_table, JX_ISA_TABLES_F32(augment_f32));
   return c;
 }
 

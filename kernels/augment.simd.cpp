@@ -2,6 +2,7 @@
 #include "kernels/augment.h"
 #include "kernels/simd.h"
 
+#if JX_OWN_F32
 namespace juxta::JX_ISA {
 
 namespace {
@@ -181,3 +182,4 @@ void augment_view(const AugmentArgs& a, int64_t item, int64_t item_end) {
 extern const AugmentTable augment_f32{augment_view};
 
 }  // namespace juxta::JX_ISA
+#endif

@@ -10,7 +10,7 @@ JX_DECLARE_ISA_TABLES(ContrastTable<bf16>, contrast_bf16)
 template <>
 const TableChoice<ContrastTable<float>>& contrast_tables<float>() {
   static const TableChoice<ContrastTable<float>> c(DType::f32, ref::contrast_table<float>,
-                                                   JX_ISA_TABLES(contrast_f32));
+                                                   JX_ISA_TABLES_F32(contrast_f32));
   return c;
 }
 template <>

@@ -316,9 +316,11 @@ void temperature(const ContrastTemperature<T>& a, int64_t at, int64_t end) {
 
 }  // namespace
 
+#if JX_OWN_F32
 extern const ContrastTable<float> contrast_f32{norms<float>,      forward<float>,  finish<float>,
                                                weights<float>,    backward<float>, grad<float>,
                                                temperature<float>};
+#endif
 extern const ContrastTable<bf16> contrast_bf16{norms<bf16>,    forward<bf16>, finish<bf16>,     weights<bf16>,
                                                backward<bf16>, grad<bf16>,    temperature<bf16>};
 

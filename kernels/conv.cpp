@@ -7,7 +7,8 @@ JX_DECLARE_ISA_TABLES(ConvTable<bf16>, conv_bf16)
 
 template <>
 const TableChoice<ConvTable<float>>& conv_tables<float>() {
-  static const TableChoice<ConvTable<float>> c(DType::f32, ref::conv_table<float>, JX_ISA_TABLES(conv_f32));
+  static const TableChoice<ConvTable<float>> c(DType::f32, ref::conv_table<float>,
+                                               JX_ISA_TABLES_F32(conv_f32));
   return c;
 }
 template <>

@@ -126,8 +126,10 @@ using Bf16Units = WideUnits<bf16>;
 
 }  // namespace
 
+#if JX_OWN_F32
 extern const ConvTable<float> conv_f32{pack<WideUnits<float>, float>, conv<WideUnits<float>>,
                                        conv_weight_grad, conv_weight_sum, conv_bias_grad};
+#endif
 extern const ConvTable<bf16> conv_bf16{pack<Bf16Units, bf16>, conv<Bf16Units>, conv_weight_grad,
                                        conv_weight_sum, conv_bias_grad};
 

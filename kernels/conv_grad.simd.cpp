@@ -47,9 +47,11 @@ using Bf16Grad = WideUnits<bf16>;
 
 }  // namespace
 
+#if JX_OWN_F32
 void conv_weight_grad(const ConvWeightGrad<float>& a, int64_t item, int64_t item_end) {
   weight_grad<WideUnits<float>>(a, item, item_end);
 }
+#endif
 void conv_weight_grad(const ConvWeightGrad<bf16>& a, int64_t item, int64_t item_end) {
   weight_grad<Bf16Grad>(a, item, item_end);
 }
@@ -74,9 +76,11 @@ void conv_weight_sum(const ConvWeightSum<float>& a, int64_t row, int64_t row_end
   }
 }
 
+#if JX_OWN_F32
 void conv_bias_grad(const ConvBiasGrad<float>& a, int64_t run, int64_t run_end) {
   bias_grad(a, run, run_end);
 }
+#endif
 void conv_bias_grad(const ConvBiasGrad<bf16>& a, int64_t run, int64_t run_end) { bias_grad(a, run, run_end); }
 
 }  // namespace juxta::JX_ISA

@@ -10,7 +10,7 @@ JX_DECLARE_GPU_TABLES(ElementwiseTable<bf16>, elementwise_bf16)
 template <>
 const TableChoice<ElementwiseTable<float>>& elementwise_tables<float>() {
   static const TableChoice<ElementwiseTable<float>> c(DType::f32, ref::elementwise_table<float>,
-                                                      JX_ISA_TABLES(elementwise_f32),
+                                                      JX_ISA_TABLES_F32(elementwise_f32),
                                                       JX_GPU_TABLES(elementwise_f32));
   return c;
 }

@@ -147,9 +147,11 @@ void cast(const Cast<S, D>& a, int64_t begin, int64_t end) {
 
 }  // namespace
 
+#if JX_OWN_F32
 extern const ElementwiseTable<float> elementwise_f32{
     unary_fwd<float>,    unary_bwd<float>, binary_fwd,   binary_bwd,         binary_reduce,
     sum_partials<float>, dropout<float>,   axpby<float>, cast<float, float>, cast<float, float>};
+#endif
 extern const ElementwiseTable<bf16> elementwise_bf16{
     unary_fwd<bf16>,    unary_bwd<bf16>, binary_fwd,  binary_bwd,        binary_reduce,
     sum_partials<bf16>, dropout<bf16>,   axpby<bf16>, cast<bf16, float>, cast<float, bf16>};

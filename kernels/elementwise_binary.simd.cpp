@@ -197,13 +197,15 @@ void reduce(const BinaryReduce<T>& a, int64_t begin, int64_t end) {
 
 }  // namespace
 
+#if JX_OWN_F32
 void binary_fwd(const BinaryFwd<float>& a, int64_t begin, int64_t end) { fwd(a, begin, end); }
-void binary_fwd(const BinaryFwd<bf16>& a, int64_t begin, int64_t end) { fwd(a, begin, end); }
 void binary_bwd(const BinaryBwd<float>& a, int64_t begin, int64_t end) { bwd(a, begin, end); }
-void binary_bwd(const BinaryBwd<bf16>& a, int64_t begin, int64_t end) { bwd(a, begin, end); }
 void binary_reduce(const BinaryReduce<float>& a, int64_t chunk, int64_t chunk_end) {
   reduce(a, chunk, chunk_end);
 }
+#endif
+void binary_fwd(const BinaryFwd<bf16>& a, int64_t begin, int64_t end) { fwd(a, begin, end); }
+void binary_bwd(const BinaryBwd<bf16>& a, int64_t begin, int64_t end) { bwd(a, begin, end); }
 void binary_reduce(const BinaryReduce<bf16>& a, int64_t chunk, int64_t chunk_end) {
   reduce(a, chunk, chunk_end);
 }

@@ -8,7 +8,7 @@ JX_DECLARE_ISA_TABLES(IndexTable<bf16>, index_bf16)
 template <>
 const TableChoice<IndexTable<float>>& index_tables<float>() {
   static const TableChoice<IndexTable<float>> c(DType::f32, ref::index_table<float>,
-                                                JX_ISA_TABLES(index_f32));
+                                                JX_ISA_TABLES_F32(index_f32));
   return c;
 }
 template <>

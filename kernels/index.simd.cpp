@@ -107,9 +107,11 @@ void patches(const Patches<T>& a, int64_t strip, int64_t strip_end) {
 
 }  // namespace
 
+#if JX_OWN_F32
 extern const IndexTable<float> index_f32{take_rows<float>,     ref::sort_segments, segment_sum<float>,
                                          gather_fwd<float>,    gather_bwd<float>,  patches<float, true>,
                                          patches<float, false>};
+#endif
 extern const IndexTable<bf16> index_bf16{take_rows<bf16>,     ref::sort_segments, segment_sum<bf16>,
                                          gather_fwd<bf16>,    gather_bwd<bf16>,   patches<bf16, true>,
                                          patches<bf16, false>};

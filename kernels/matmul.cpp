@@ -12,7 +12,7 @@ JX_DECLARE_ISA_TABLES(MatmulTable<bf16>, matmul_bf16)
 template <>
 const TableChoice<MatmulTable<float>>& matmul_tables<float>() {
   static const TableChoice<MatmulTable<float>> c(DType::f32, ref::matmul_table<float>,
-                                                 JX_ISA_TABLES(matmul_f32));
+                                                 JX_ISA_TABLES_F32(matmul_f32));
   return c;
 }
 template <>

@@ -194,8 +194,10 @@ void act_bwd(const ActBwd<T>& a, int64_t chunk, int64_t chunk_end) {
 
 }  // namespace
 
+#if JX_OWN_F32
 extern const MatmulTable<float> matmul_f32{tile_shape<float>, pack_b_range<float>, multiply<float>,
                                            add_parts<float>, act_bwd<float>};
+#endif
 extern const MatmulTable<bf16> matmul_bf16{tile_shape<bf16>, pack_b_range<bf16>, multiply<bf16>,
                                            add_parts<bf16>, act_bwd<bf16>};
 

@@ -9,8 +9,8 @@ JX_DECLARE_GPU_TABLES(NormTable<bf16>, norm_bf16)
 
 template <>
 const TableChoice<NormTable<float>>& norm_tables<float>() {
-  static const TableChoice<NormTable<float>> c(DType::f32, ref::norm_table<float>, JX_ISA_TABLES(norm_f32),
-                                               JX_GPU_TABLES(norm_f32));
+  static const TableChoice<NormTable<float>> c(DType::f32, ref::norm_table<float>,
+                                               JX_ISA_TABLES_F32(norm_f32), JX_GPU_TABLES(norm_f32));
   return c;
 }
 template <>

@@ -285,7 +285,9 @@ constexpr NormTable<T> make_table() {
 
 }  // namespace
 
+#if JX_OWN_F32
 extern const NormTable<float> norm_f32 = make_table<float>();
+#endif
 extern const NormTable<bf16> norm_bf16 = make_table<bf16>();
 
 }  // namespace juxta::JX_ISA

@@ -79,13 +79,15 @@ void batch_combine(const BatchCombine<float>& a, int64_t channel, int64_t channe
   });
 }
 
+#if JX_OWN_F32
 void batch_moments(const BatchMoments<float>& a, int64_t chunk, int64_t chunk_end) {
   moments(a, chunk, chunk_end);
 }
+void batch_apply(const BatchApply<float>& a, int64_t row, int64_t row_end) { apply(a, row, row_end); }
+#endif
 void batch_moments(const BatchMoments<bf16>& a, int64_t chunk, int64_t chunk_end) {
   moments(a, chunk, chunk_end);
 }
-void batch_apply(const BatchApply<float>& a, int64_t row, int64_t row_end) { apply(a, row, row_end); }
 void batch_apply(const BatchApply<bf16>& a, int64_t row, int64_t row_end) { apply(a, row, row_end); }
 
 }  // namespace juxta::JX_ISA

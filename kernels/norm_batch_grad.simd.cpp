@@ -84,13 +84,15 @@ void grad(const BatchGrad<T>& a, int64_t row, int64_t row_end) {
 
 }  // namespace
 
+#if JX_OWN_F32
 void batch_grad_sums(const BatchGradSums<float>& a, int64_t chunk, int64_t chunk_end) {
   grad_sums(a, chunk, chunk_end);
 }
+void batch_grad(const BatchGrad<float>& a, int64_t row, int64_t row_end) { grad(a, row, row_end); }
+#endif
 void batch_grad_sums(const BatchGradSums<bf16>& a, int64_t chunk, int64_t chunk_end) {
   grad_sums(a, chunk, chunk_end);
 }
-void batch_grad(const BatchGrad<float>& a, int64_t row, int64_t row_end) { grad(a, row, row_end); }
 void batch_grad(const BatchGrad<bf16>& a, int64_t row, int64_t row_end) { grad(a, row, row_end); }
 
 }  // namespace juxta::JX_ISA

@@ -9,7 +9,7 @@ JX_DECLARE_ISA_TABLES(OptimTable<float>, optim_f32)
 template <>
 const TableChoice<OptimTable<float>>& optim_tables<float>() {
   static const TableChoice<OptimTable<float>> c(DType::f32, ref::optim_table<float>,
-                                                JX_ISA_TABLES(optim_f32));
+                                                JX_ISA_TABLES_F32(optim_f32));
   return c;
 }
 template <>

@@ -2,6 +2,7 @@
 #include "kernels/optim.h"
 #include "kernels/simd.h"
 
+#if JX_OWN_F32
 namespace juxta::JX_ISA {
 
 namespace {
@@ -225,3 +226,4 @@ extern const OptimTable<float> optim_f32{sgd,        adam,          lion,       
                                          am_sgd,     am_adamw_sums, am_adamw};
 
 }  // namespace juxta::JX_ISA
+#endif

@@ -7,7 +7,8 @@ JX_DECLARE_ISA_TABLES(PoolTable<bf16>, pool_bf16)
 
 template <>
 const TableChoice<PoolTable<float>>& pool_tables<float>() {
-  static const TableChoice<PoolTable<float>> c(DType::f32, ref::pool_table<float>, JX_ISA_TABLES(pool_f32));
+  static const TableChoice<PoolTable<float>> c(DType::f32, ref::pool_table<float>,
+                                               JX_ISA_TABLES_F32(pool_f32));
   return c;
 }
 template <>

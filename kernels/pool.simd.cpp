@@ -137,8 +137,10 @@ void global_avg_bwd(const GlobalAvgBwd<T>& a, int64_t sample, int64_t sample_end
 
 }  // namespace
 
+#if JX_OWN_F32
 extern const PoolTable<float> pool_f32{max_fwd<float>, max_bwd<float>,        avg_fwd<float>,
                                        avg_bwd<float>, global_avg_fwd<float>, global_avg_bwd<float>};
+#endif
 extern const PoolTable<bf16> pool_bf16{max_fwd<bf16>, max_bwd<bf16>,        avg_fwd<bf16>,
                                        avg_bwd<bf16>, global_avg_fwd<bf16>, global_avg_bwd<bf16>};
 

@@ -8,7 +8,7 @@ JX_DECLARE_ISA_TABLES(ReduceTable<bf16>, reduce_bf16)
 template <>
 const TableChoice<ReduceTable<float>>& reduce_tables<float>() {
   static const TableChoice<ReduceTable<float>> c(DType::f32, ref::reduce_table<float>,
-                                                 JX_ISA_TABLES(reduce_f32));
+                                                 JX_ISA_TABLES_F32(reduce_f32));
   return c;
 }
 template <>

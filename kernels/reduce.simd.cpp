@@ -160,12 +160,14 @@ void topk(const TopKArgs<T>& a, int64_t row, int64_t row_end) {
 
 }  // namespace
 
+#if JX_OWN_F32
 extern const ReduceTable<float> reduce_f32{reduce_chunks<Sum, float>,
                                            reduce_chunks<Max, float>,
                                            reduce_chunks<Min, float>,
                                            extreme_bwd<float>,
                                            cumsum<float>,
                                            topk<float>};
+#endif
 extern const ReduceTable<bf16> reduce_bf16{reduce_chunks<Sum, bf16>,
                                            reduce_chunks<Max, bf16>,
                                            reduce_chunks<Min, bf16>,

@@ -8,7 +8,7 @@ JX_DECLARE_ISA_TABLES(ResizeTable<bf16>, resize_bf16)
 template <>
 const TableChoice<ResizeTable<float>>& resize_tables<float>() {
   static const TableChoice<ResizeTable<float>> c(DType::f32, ref::resize_table<float>,
-                                                 JX_ISA_TABLES(resize_f32));
+                                                 JX_ISA_TABLES_F32(resize_f32));
   return c;
 }
 template <>

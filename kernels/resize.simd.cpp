@@ -48,7 +48,9 @@ void bilinear_bwd(const ResizeBwd<T>& a, int64_t row, int64_t row_end) {
 
 }  // namespace
 
+#if JX_OWN_F32
 extern const ResizeTable<float> resize_f32{bilinear_fwd<float>, bilinear_bwd<float>};
+#endif
 extern const ResizeTable<bf16> resize_bf16{bilinear_fwd<bf16>, bilinear_bwd<bf16>};
 
 }  // namespace juxta::JX_ISA

@@ -17,6 +17,10 @@
 
 #define JX_INLINE [[gnu::always_inline]] static inline
 
+// avx512bf16 adds conversions and products of bf16 to avx512. Its kernels of f32 would be the same code, so
+// avx512's serve both (JX_ISA_TABLES_F32), and what only they need is compiled where this is 1.
+#define JX_OWN_F32 (JX_LEVEL != 3)
+
 namespace juxta::JX_ISA {
 
 #if JX_LEVEL >= 2

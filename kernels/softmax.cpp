@@ -10,7 +10,7 @@ JX_DECLARE_GPU_TABLES(SoftmaxTable<bf16>, softmax_bf16)
 template <>
 const TableChoice<SoftmaxTable<float>>& softmax_tables<float>() {
   static const TableChoice<SoftmaxTable<float>> c(DType::f32, ref::softmax_table<float>,
-                                                  JX_ISA_TABLES(softmax_f32), JX_GPU_TABLES(softmax_f32));
+                                                  JX_ISA_TABLES_F32(softmax_f32), JX_GPU_TABLES(softmax_f32));
   return c;
 }
 template <>

@@ -292,7 +292,9 @@ constexpr SoftmaxTable<T> table() {
 
 }  // namespace
 
+#if JX_OWN_F32
 extern const SoftmaxTable<float> softmax_f32 = table<float>();
+#endif
 extern const SoftmaxTable<bf16> softmax_bf16 = table<bf16>();
 
 }  // namespace juxta::JX_ISA

@@ -36,6 +36,9 @@
 #define JX_IF_BUILT(isa, name) (JUXTA_ISA_MASK >> static_cast<int>(Isa::isa) & 1 ? &isa::name : nullptr)
 #define JX_ISA_TABLES(name) \
   { &generic::name, JX_IF_BUILT(avx2, name), JX_IF_BUILT(avx512, name), JX_IF_BUILT(avx512bf16, name) }
+// avx512bf16 has no f32 kernels of its own.
+#define JX_ISA_TABLES_F32(name) \
+  { &generic::name, JX_IF_BUILT(avx2, name), JX_IF_BUILT(avx512, name), JX_IF_BUILT(avx512, name) }
 #else
 #define JX_DECLARE_ISA_TABLES(Type, name) \
   namespace generic {                     \
@@ -43,6 +46,7 @@
   }
 #define JX_ISA_TABLES(name) \
   { &generic::name, nullptr, nullptr, nullptr }
+#define JX_ISA_TABLES_F32(name) JX_ISA_TABLES(name)
 #endif
 
 // The tables of a family's .cu: of the emulator always, of CUDA devices where nvcc compiled it.

@@ -41,8 +41,8 @@ requires(std::is_integral_v<T> && !std::is_same_v<T, bool>) std::string to_text(
 }
 
 namespace detail {
-// One part of a message, by reference: nothing is copied before the text is made, and a check costs its caller
-// a few stores in a cold path, whatever the types of its parts. Lives no longer than its expression.
+// One part of a message, by reference: nothing is copied before the text is made, and a check costs its
+// caller a few stores in a cold path, whatever the types of its parts. Lives no longer than its expression.
 class Part {
  public:
   Part(std::string_view s) : kind_(Kind::text) { value_.text = {s.data(), s.size()}; }

@@ -1,6 +1,7 @@
 // Tensors, storage versions, the allocator, dtypes, threads and Philox.
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <thread>
 
 #include "tensor/allocator.h"
@@ -9,6 +10,21 @@
 
 namespace juxta::test {
 namespace {
+
+TEST(Errors, EveryKindOfPartIsText) {
+  const std::string owned = "s";
+  const std::string_view view("views", 4);
+  const uint8_t byte = 255;
+  EXPECT_EQ(concat("a", owned, view, std::string("t"), 'b', byte), "asviewt98255");
+  EXPECT_EQ(concat(true, " ", std::numeric_limits<int64_t>::min(), " ", std::numeric_limits<uint64_t>::max()),
+            "true -9223372036854775808 18446744073709551615");
+  EXPECT_EQ(concat(0.1, " ", 0.5f, " ", -1), "0.1 0.5 -1");
+  EXPECT_EQ(concat(DType::bf16, " ", Dims{2, 3}, " ", kCpu, " ", Tensor::zeros({2})),
+            "bf16 [2, 3] cpu f32 [2]");
+  EXPECT_EQ(concat(), "");
+  expect_error([&] { JX_CHECK(owned.empty(), "x: expected ", Dims{1}, ", got ", owned + "!"); },
+               {"x: expected [1], got s!"});
+}
 
 TEST(Tensor, ViewsShareMemoryAndCopiesDoNot) {
   Tensor t = Tensor::arange(24).view({2, 3, 4});

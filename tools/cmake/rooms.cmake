@@ -46,7 +46,7 @@ if(JUXTA_ISAS STREQUAL native)
     OUTPUT_VARIABLE native_macros COMMAND_ERROR_IS_FATAL ANY)
   set(JUXTA_ISA_BUILT generic)
   if(native_macros MATCHES "__AVX512BF16__")
-    list(APPEND JUXTA_ISA_BUILT avx512bf16)
+    list(APPEND JUXTA_ISA_BUILT avx512 avx512bf16)  # the f32 kernels of both are avx512's
   elseif(native_macros MATCHES "__AVX512VL__" AND native_macros MATCHES "__AVX512BW__")
     list(APPEND JUXTA_ISA_BUILT avx512)
   elseif(native_macros MATCHES "__AVX2__" AND native_macros MATCHES "__FMA__")
